@@ -1,0 +1,629 @@
+"""The nouns of the house. Everything that passes between packages is one of these; nothing is a bare dict.
+
+Frozen, slotted, keyword-only. Instants are epoch milliseconds UTC and end in `_ms`; durations end in
+`_s`. Readings travel as columns (`ReadingBatch`), never as one object each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# ── readings ────────────────────────────────────────────────────────────────────────────────────
+
+
+class Quality(IntEnum):
+    """What quality control thinks of a reading: the QARTOD flags (IOOS), as integers."""
+
+    GOOD = 1
+    NOT_EVALUATED = 2
+    SUSPECT = 3
+    FAIL = 4
+    MISSING = 9
+
+
+class Lane(IntEnum):
+    """Which way a reading goes: LIVE may move alarms; the others never do."""
+
+    LIVE = 0
+    HISTORY = 1  # older than its sensor's newest: stored, may make a dated historical occurrence, never pages
+    QUARANTINED = 2  # more than five minutes in the future: stored, flagged, never believed
+    DUPLICATE = 3  # the same sensor and time as one already taken: counted, not stored again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawMessage:
+    """One message as it came from the broker, before anybody has looked inside."""
+
+    topic: str
+    payload: bytes
+    received_ms: int
+    token: Any = None  # what the source needs to acknowledge it; opaque to everyone else
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadingBatch:
+    """Readings as columns of one length n, in order of arrival.
+
+    sensor: int32 index into the sensor table · time_ms: int64, the sensor's own claim · value: float64 in
+    the quantity's canonical unit, calibrated · quality: uint8 `Quality` · lane: uint8 `Lane` ·
+    received_ms: int64, our witness (never decreasing within a batch).
+    """
+
+    sensor: NDArray[np.int32]
+    time_ms: NDArray[np.int64]
+    value: NDArray[np.float64]
+    quality: NDArray[np.uint8]
+    lane: NDArray[np.uint8]
+    received_ms: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.sensor)
+
+    @classmethod
+    def empty(cls) -> ReadingBatch:
+        """Return a batch of no readings."""
+        return cls.of([], [], [])
+
+    @classmethod
+    def of(cls, sensor: Any, time_ms: Any, value: Any, received_ms: Any = None, quality: Any = None) -> ReadingBatch:
+        """Build a batch from array-likes; received defaults to the reading's time, quality to GOOD, lane to LIVE."""
+        times = np.asarray(time_ms, dtype=np.int64)
+        n = len(times)
+        return cls(
+            sensor=np.asarray(sensor, dtype=np.int32),
+            time_ms=times,
+            value=np.asarray(value, dtype=np.float64),
+            quality=np.full(n, Quality.GOOD, np.uint8) if quality is None else np.asarray(quality, dtype=np.uint8),
+            lane=np.zeros(n, np.uint8),
+            received_ms=times.copy() if received_ms is None else np.asarray(received_ms, dtype=np.int64),
+        )
+
+    def take(self, index: Any) -> ReadingBatch:
+        """Return the readings selected by a slice, mask or index array, in that order."""
+        return ReadingBatch(
+            sensor=self.sensor[index],
+            time_ms=self.time_ms[index],
+            value=self.value[index],
+            quality=self.quality[index],
+            lane=self.lane[index],
+            received_ms=self.received_ms[index],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A message, or part of one, that could not be taken, kept whole with the reason until somebody looks."""
+
+    topic: str
+    payload: bytes
+    reason: str  # stable short code: json_syntax, unknown_sensor, foreign_sensor, …
+    detail: str
+    gateway: str  # "" when the topic names none
+    received_ms: int
+
+
+# ── the city as configured ──────────────────────────────────────────────────────────────────────
+
+
+class Priority(IntEnum):
+    """The four warning levels, red to blue (突发事件 I-IV). A smaller number matters more."""
+
+    P1 = 1  # 红 red, I
+    P2 = 2  # 橙 orange, II
+    P3 = 3  # 黄 yellow, III
+    P4 = 4  # 蓝 blue, IV
+
+    @property
+    def colour(self) -> str:
+        """The level's English colour name, as written in YAML."""
+        return ("red", "orange", "yellow", "blue")[self - 1]
+
+    @property
+    def colour_zh(self) -> str:
+        """The level's Chinese colour name."""
+        return "红橙黄蓝"[self - 1]
+
+    @classmethod
+    def from_colour(cls, colour: str) -> Priority:
+        """Return the level named red, orange, yellow or blue."""
+        return cls(("red", "orange", "yellow", "blue").index(colour) + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A name people see, in both languages."""
+
+    zh: str
+    en: str
+
+    def __str__(self) -> str:
+        return self.zh
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where in the configuration a thing was said."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """A kind of thing measured (深度 depth, 溶解氧 dissolved oxygen …); declared once per domain."""
+
+    id: str  # last part of a sensor id: depth, do, ch4 …
+    domain: str
+    name: Text
+    unit: str  # canonical unit; all values inside the house are in it
+    low: float  # physical range of a believable instrument, canonical unit, inclusive
+    high: float
+    cadence_s: int  # usual time between readings
+    direction: int = 0  # natural direction of sudden change: +1 may jump up, -1 may jump down, 0 either
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A place with sensors: a monitoring point, a well, an underpass; also the asset that orders are raised for."""
+
+    id: str
+    name: Text
+    domain: str
+    kind: str  # river, outfall, road-segment, gas-well, underpass, road …
+    area: str  # grid or street, used for routing
+    lat: float  # WGS 84
+    lon: float
+    gateway: str
+    upstream: tuple[str, ...] = ()  # ids of sites directly upstream
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """A field gateway: what it speaks and how often it is expected to be heard."""
+
+    id: str
+    codec: str
+    silent_after_s: int  # no message of any kind for this long means the gateway is silent
+    area: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensor:
+    """One measuring channel. `value = raw * scale + offset` brings a raw reading to the canonical unit, calibrated."""
+
+    id: str  # <site>.<quantity>
+    site: str
+    gateway: str
+    quantity: str
+    domain: str
+    site_kind: str
+    area: str
+    unit: str  # canonical unit of its quantity
+    scale: float
+    offset: float
+    low: float  # physical range, canonical unit
+    high: float
+    cadence_s: int
+    direction: int = 0
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorTable:
+    """Sensors by index. The index of a sensor id is given once and for ever (ledger), so old journals stay readable.
+
+    ids[i] is the id of index i; sensors[i] is None for a sensor that is no longer configured.
+    """
+
+    ids: tuple[str, ...]
+    sensors: tuple[Sensor | None, ...]
+    index: dict[str, int] = field(compare=False)
+
+    @classmethod
+    def build(cls, ids: tuple[str, ...], sensors: tuple[Sensor, ...]) -> SensorTable:
+        """Order `sensors` by `ids`; ids without a sensor are retired."""
+        by_id = {s.id: s for s in sensors}
+        return cls(ids=ids, sensors=tuple(by_id.get(i) for i in ids), index={s: k for k, s in enumerate(ids)})
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Side(Enum):
+    """How a value is compared with a limit; equality is part of the word, so nobody has to guess."""
+
+    AT_LEAST = "at_least"  # value >= limit breaches
+    ABOVE = "above"  # value >  limit
+    BELOW = "below"  # value <  limit
+    AT_MOST = "at_most"  # value <= limit
+
+    @property
+    def sign(self) -> str:
+        """The mathematical sign, for people."""
+        return {"at_least": "≥", "above": ">", "below": "<", "at_most": "≤"}[self.value]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """One latch of a rule: raise on breach held for on_delay_s, clear on good held for off_delay_s.
+
+    A value is good when it would not breach even if moved towards the limit by `deadband`.
+    """
+
+    level: Priority
+    side: Side
+    value: float
+    deadband: float = 0.0
+    on_delay_s: float = 0.0
+    off_delay_s: float = 0.0
+    origin: Origin
+
+
+class Gap(Enum):
+    """What missing data does to a breach that is still waiting for its on-delay."""
+
+    RESET = "reset"  # start counting again
+    HOLD = "hold"  # keep counting as if nothing had been missed
+    RAISE = "raise"  # raise at once: for gas, a probe that dies in a rising leak is itself the alarm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderPlan:
+    """What kind of work order a rule's alarms open, and how its repair is proven."""
+
+    template: str
+    verify_for_s: float  # the raising sensors must stay normal this long
+    coverage: float = 0.8  # share of expected good readings needed in that time
+    opens_at: Priority = Priority.P3  # only alarms at least this serious open an order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule as it applies to `scopes`. The same id may stand in several Rules, one per set of overrides."""
+
+    id: str
+    name: Text
+    version: str  # first 12 hex digits of the sha256 of its effective content
+    origin: Origin
+    detector: str  # a key of rules.detectors.DETECTORS
+    settings: Any  # that detector's own frozen settings model
+    limits: tuple[Limit, ...]
+    scopes: tuple[str, ...]  # sensor ids; site ids for site-wide detectors; gateway ids for gateway watchdogs
+    sensors: tuple[tuple[str, ...], ...]  # for each scope, the sensors it looks at
+    domain: str
+    unit: str  # unit of the limits, for people
+    is_diagnostic: bool = False  # about the instrument, not about the city
+    gap: Gap = Gap.RESET
+    is_latching: bool = False
+    accepts_suspect: bool = False  # whether SUSPECT readings may raise (they never clear)
+    order: OrderPlan | None = None
+    inhibited_by: tuple[str, ...] = ()  # ids of rules whose active alarm on the same site or gateway hides this one
+    source: str = ""
+    advice: Text | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Team:
+    """People who get notices: a duty desk or a crew."""
+
+    id: str
+    name: Text
+    kind: str  # duty | crew
+    domains: tuple[str, ...] = ()
+    areas: tuple[str, ...] = ()
+    unit: str = ""  # the responsible unit it belongs to; the unit that fixes never verifies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Which team hears of which alarms, by which channel."""
+
+    id: str
+    to: str  # team id
+    channel: str  # id of a configured channel
+    domains: tuple[str, ...] = ()  # empty: all
+    areas: tuple[str, ...] = ()
+    at_least: Priority = Priority.P4
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelConfig:
+    """A configured way out: `kind` is a key of alerts.channels.CHANNELS, settings its own frozen model."""
+
+    id: str
+    kind: str
+    settings: Any
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderTemplate:
+    """What an order of this kind tells the crew, and its clocks by priority (minutes; domain.md 2.5)."""
+
+    id: str
+    name: Text
+    checklist: tuple[Text, ...] = ()
+    safety: tuple[Text, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CityConfig:
+    """The whole configured city, resolved and checked: every reference in it exists."""
+
+    name: Text
+    timezone: str
+    broker_url: str
+    sites: dict[str, Site]
+    gateways: dict[str, Gateway]
+    quantities: dict[str, Quantity]
+    sensors: tuple[Sensor, ...]
+    rules: tuple[Rule, ...]
+    teams: dict[str, Team]
+    routes: tuple[Route, ...]
+    channels: dict[str, ChannelConfig]
+    templates: dict[str, OrderTemplate]
+    fingerprint: str  # sha256 over all loaded files
+    files: tuple[str, ...]
+
+
+# ── rules → alerts ──────────────────────────────────────────────────────────────────────────────
+
+
+class TransitionKind(Enum):
+    """What a rule says about one scope."""
+
+    RAISE = "raise"
+    LEVEL = "level"  # already active; its highest latched level changed
+    CLEAR = "clear"
+    DATA_LOSS = "data_loss"  # the rule can no longer see: condition unchanged, quality stale
+    DATA_BACK = "data_back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crossing:
+    """One limit met by one sample: a jump over several levels records every one of them."""
+
+    level: Priority
+    limit: float
+    side: Side
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A change of one rule on one scope, in event time, with its reason."""
+
+    rule: str
+    rule_version: str
+    scope: str
+    kind: TransitionKind
+    level: Priority | None  # highest latched level after the change; None when cleared
+    event_ms: int  # the sample's time, or the watchdog's deadline
+    received_ms: int  # when we could first know
+    value: float  # NaN where there is none (watchdogs)
+    crossed: tuple[Crossing, ...] = ()
+    breach_ms: int = 0  # first sample of the breach (raise) or of the good run (clear)
+    lane: Lane = Lane.LIVE  # HISTORY: a dated occurrence that never pages
+    because: Text
+    parent: str = ""  # dedup key of a cause that explains it (a silent gateway)
+
+
+# ── alerts ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who did it: a person with a role, or the system itself."""
+
+    name: str
+    role: str  # duty, lead, dispatcher, unit, crew, checker, supervisor, boss, admin, system
+    unit: str = ""
+
+
+SYSTEM = Actor(name="citypulse", role="system")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """Something a person asks of the heart: acknowledge, dispatch, report … Answered after the commit."""
+
+    id: str  # idempotency key: the same id twice is done once
+    verb: str
+    target: str  # alarm id or order id, or "" where the verb makes a new thing
+    actor: Actor
+    at_ms: int  # when the person acted, by our clock
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of a command, known durable."""
+
+    command: str
+    ok: bool
+    message: str
+    code: str = ""
+    allowed: tuple[str, ...] = ()
+    subject: str = ""  # id of the alarm or order it concerns
+
+
+class Condition(Enum):
+    """The alarm's condition region: is it true out there?"""
+
+    ACTIVE = "active"
+    LATCHED = "latched"  # returned to normal, but held until somebody resets it
+    NORMAL = "normal"
+
+
+class AlarmQuality(Enum):
+    """How well we can see the alarm's cause."""
+
+    GOOD = "good"
+    STALE = "stale"  # the sensors have gone quiet: unknown since `stale_ms`, never "recovered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """One occurrence of one rule on one scope. Regions are orthogonal; the ISA-18.2 letter is derived from them."""
+
+    id: str  # uuid5(dedup_key|occurrence): a replay gives the same id
+    dedup_key: str  # <rule>|<scope>
+    occurrence: int  # rises by exactly one per raise of a dedup_key
+    rule: str
+    rule_version: str
+    rule_origin: str  # file:line
+    scope: str
+    site: str
+    area: str
+    domain: str
+    is_diagnostic: bool
+    condition: Condition
+    is_acked: bool
+    is_confirmed: bool  # OPC UA: a corrective action has been proven (order closed)
+    quality: AlarmQuality
+    level: Priority  # highest latched now, or the last one before clearing
+    peak_level: Priority
+    peak_value: float
+    breach_ms: int
+    raised_ms: int  # event time
+    raised_wall_ms: int  # when we knew
+    cleared_ms: int | None
+    stale_ms: int | None
+    acked_by: str
+    acked_ms: int | None
+    shelved_until_ms: int | None
+    suppressed_by: tuple[str, ...]  # dedup keys or mute ids that hide it
+    is_out_of_service: bool
+    is_historical: bool
+    parent: str
+    order_id: str
+    because_zh: str
+    because_en: str
+    rev: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One append-only line of the record: what changed on an alarm or an order, who did it and why."""
+
+    subject: str  # alarm or order id
+    subject_kind: str  # alarm | order
+    rev: int
+    kind: str  # raised, level, cleared, acknowledged, dispatched, …
+    event_ms: int  # time in the world
+    wall_ms: int  # our time
+    actor: str
+    actor_role: str
+    from_state: str
+    to_state: str
+    because: str  # a sentence with value, limit, duration, rule file:line
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+class OrderState(Enum):
+    """The fourteen resting states of a work order (GB/T 30428; domain.md 2.5)."""
+
+    REPORTED = "reported"  # 上报
+    VERIFYING = "verifying"  # 核实
+    FILED = "filed"  # 立案
+    DISPATCHED = "dispatched"  # 派遣
+    ACCEPTED = "accepted"  # 接单
+    HANDLING = "handling"  # 处置中
+    DEFERRED = "deferred"  # 缓办
+    SUSPENDED = "suspended"  # 挂账
+    RETURNED = "returned"  # 回退
+    FED_BACK = "fed_back"  # 处理反馈
+    CHECKING = "checking"  # 核查
+    CLOSED = "closed"  # 结案, end
+    REJECTED = "rejected"  # 不予立案, end
+    CANCELLED = "cancelled"  # 作废, end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkOrder:
+    """A work order: one open per (cause, asset). Times are epoch ms; `data` holds evidence references."""
+
+    id: str  # WO-<yyyymmdd>-<serial>
+    kind: str  # dispatch (must act) | notice (must acknowledge)
+    state: OrderState
+    cause: str  # rule id, or a manual category
+    asset: str  # site id
+    area: str
+    domain: str
+    level: Priority
+    template: str
+    alarm_ids: tuple[str, ...]
+    watched: tuple[str, ...]  # sensor ids whose normality proves the repair
+    verify_for_s: float
+    coverage: float
+    team: str  # crew it is dispatched to
+    unit: str
+    handler: str  # person who reported the repair: never the one who checks it
+    opened_ms: int
+    state_ms: int  # since when in this state
+    due_ms: int | None  # handling deadline in force
+    first_due_ms: int | None  # the original deadline, which on-time metrics use
+    fed_back_ms: int | None
+    checked_by: str
+    rework_count: int
+    recurrence_of: str
+    extensions: int
+    paused_s: float
+    paused_since_ms: int | None
+    is_supervised: bool
+    is_exercise: bool
+    note: str
+    rev: int
+
+
+class NoticeKind(Enum):
+    """Why somebody is told."""
+
+    RAISED = "raised"
+    WORSENED = "worsened"
+    CLEARED = "cleared"
+    ORDER = "order"  # an order step concerns this team
+    REMINDER = "reminder"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One message to one target by one channel, written in the same transaction as what it tells of."""
+
+    idem_key: str  # sha256(subject|rev|kind|channel|target|step): a retry carries the same key
+    subject: str
+    subject_kind: str
+    rev: int
+    kind: NoticeKind
+    step: int  # escalation step, 0 for the first
+    channel: str
+    target: str  # team or person id
+    level: Priority
+    title: str
+    body: str
+    reason: str  # why this one is told: route file:line
+    created_ms: int
+    not_before_ms: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Effects:
+    """What one tick changed: to be committed whole, in one transaction, or not at all. Filled while the tick runs."""
+
+    alarms: dict[str, Alarm] = field(default_factory=dict)  # by id; the last version wins
+    orders: dict[str, WorkOrder] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    obsolete: list[tuple[str, str]] = field(default_factory=list)  # (subject, reason): unsent notices to drop
