@@ -511,6 +511,8 @@ class Alarm:
     because_zh: str
     because_en: str
     rev: int
+    told: tuple[str, ...] = ()  # "<channel>|<target>" of each notice of this occurrence: the same hear of its end
+    stale_by: tuple[str, ...] = ()  # what stops us from seeing: dedup keys of silences, or "rule" for its own data loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -585,6 +587,7 @@ class WorkOrder:
     is_exercise: bool
     note: str
     rev: int
+    data: dict[str, Any] = field(default_factory=dict)  # evidence references, witnesses, stage clocks; JSON only
 
 
 class NoticeKind(Enum):

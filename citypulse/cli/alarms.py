@@ -1,0 +1,104 @@
+"""`citypulse alarms`: list alarms, show one's record, acknowledge, shelve, reset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .show import data_option, finish, json_option, level_text, print_json, print_table
+
+
+@click.group(invoke_without_command=True)
+@data_option
+@json_option
+@click.option("--all", "show_all", is_flag=True, help="Also those that have ended")
+@click.option("--domain", default="", help="water, road, gas or flood")
+@click.option("--limit", default=200, show_default=True, type=click.IntRange(1, 100_000))
+@click.pass_context
+def command(ctx: click.Context, data_dir: Path, as_json: bool, show_all: bool, domain: str, limit: int) -> None:
+    """List alarms, most serious and newest first."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from citypulse.reading_room import ReadingRoom
+
+    with ReadingRoom(data_dir) as room:
+        rows = room.alarms(open_only=not show_all, limit=limit, domain=domain, since_ms=None)
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ("级别 level", "ISA", "对象 where", "原因 because", "时间 raised", "工单 order", "id"),
+        (
+            (
+                level_text(a["level"]),
+                a["isa"] + (" stale" if a["quality"] == "stale" else ""),
+                a["scope"],
+                a["because_zh"],
+                a["raised_at"],
+                a["order_id"],
+                a["id"],
+            )
+            for a in rows
+        ),
+        empty="没有需要处理的告警 no alarm needs you",
+    )
+
+
+@command.command()
+@data_option
+@json_option
+@click.option("--subject", default="", help="Only this alarm or order")
+@click.option("--limit", default=100_000, type=click.IntRange(1, 10_000_000))
+def events(data_dir: Path, as_json: bool, subject: str, limit: int) -> None:
+    """Print the record: every step of every alarm and order, in order."""
+    from citypulse.reading_room import ReadingRoom
+
+    with ReadingRoom(data_dir) as room:
+        rows = room.events(subject=subject, after_seq=0, limit=limit)
+    if as_json:
+        print_json(rows)
+        return
+    print_table(
+        ("seq", "时间 time", "主体 subject", "步骤 step", "谁 who", "原因 because"),
+        ((e["seq"], e["event_at"], e["subject"], e["kind"], e["actor"], e["because"]) for e in rows),
+        empty="记录为空 the record is empty",
+    )
+
+
+def _change(data_dir: Path, verb: str, alarm_id: str, data: dict[str, Any], *, as_json: bool) -> None:
+    from .client import Client
+
+    finish(Client.of(data_dir).post(f"/api/v1/alarms/{alarm_id}/{verb}", data), as_json=as_json)
+
+
+@command.command()
+@click.argument("alarm_id")
+@click.option("--note", default="", help="What you know")
+@data_option
+@json_option
+def ack(alarm_id: str, note: str, data_dir: Path, as_json: bool) -> None:
+    """Acknowledge an alarm: you have seen it and will see to it."""
+    _change(data_dir, "acknowledge", alarm_id, {"note": note}, as_json=as_json)
+
+
+@command.command()
+@click.argument("alarm_id")
+@click.option("--minutes", required=True, type=click.IntRange(1, 24 * 60))
+@click.option("--reason", required=True)
+@data_option
+@json_option
+def shelve(alarm_id: str, minutes: int, reason: str, data_dir: Path, as_json: bool) -> None:
+    """Put an alarm aside for a while; it always comes back."""
+    _change(data_dir, "shelve", alarm_id, {"minutes": minutes, "reason": reason}, as_json=as_json)
+
+
+@command.command()
+@click.argument("alarm_id")
+@click.option("--reason", required=True)
+@data_option
+@json_option
+def reset(alarm_id: str, reason: str, data_dir: Path, as_json: bool) -> None:
+    """Release a latched alarm that has returned to normal and was acknowledged."""
+    _change(data_dir, "reset", alarm_id, {"reason": reason}, as_json=as_json)

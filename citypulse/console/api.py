@@ -1,0 +1,361 @@
+"""The HTTP API, /api/v1: a table of routes, each a few lines; what may be done is decided by the heart, not here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from citypulse.clock import iso
+from citypulse.model import Actor, Command
+
+from .auth import AuthError, actor, refuse
+from .port import CityPort
+
+BODY_BYTES_MAX = 64 * 1024  # a command is a form, not a file
+LIMIT_DEFAULT = 200
+LIMIT_MAX = 10_000
+ANSWER_WAIT_S = 15.0  # a commit takes milliseconds; past this the caller asks again with the same command_id
+INSTANT_MS_MAX = 253_402_300_799_999  # the last millisecond of the year 9999
+
+
+class BadRequest(Exception):  # noqa: N818 - an HTTP status, named as HTTP names it
+    """The request itself is wrong: which field, and what it should be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One row of the API: also the source of its OpenAPI page."""
+
+    method: str
+    path: str
+    summary: str
+    handler: Callable[[Request, CityPort, Actor], Awaitable[Response]]
+    is_change: bool = False
+    query: tuple[tuple[str, str, str], ...] = ()  # name, type, description
+    answers: str = "object"  # object | array | csv
+
+
+def whole(request: Request, name: str, default: int, *, most: int) -> int:
+    """Read a whole number 0..most from the query string."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) > most:
+        raise BadRequest(f"query field {name!r} must be a whole number from 0 to {most}, not {text[:40]!r}")
+    return int(text)
+
+
+def flag(request: Request, name: str, *, default: bool) -> bool:
+    """Read true/false from the query string."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if text not in {"true", "false"}:
+        raise BadRequest(f"query field {name!r} must be true or false, not {text[:40]!r}")
+    return text == "true"
+
+
+async def body_of(request: Request) -> dict[str, Any]:
+    """Read a JSON object of bounded size."""
+    chunks = bytearray()
+    async for chunk in request.stream():
+        chunks += chunk
+        if len(chunks) > BODY_BYTES_MAX:
+            raise BadRequest(f"the body is larger than {BODY_BYTES_MAX} bytes")
+    if not chunks:
+        return {}
+    try:
+        data = json.loads(chunks)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {str(error)[:200]}") from None
+    if not isinstance(data, dict):
+        raise BadRequest("the body must be a JSON object")
+    return data
+
+
+async def submit(request: Request, port: CityPort, who: Actor, verb: str, target: str) -> Response:
+    """Hand a command to the heart and answer after its commit: 200 done, 409 refused, 404 unknown, 503 no answer."""
+    data = await body_of(request)
+    command_id = data.pop("command_id", None) or secrets.token_hex(16)
+    if not isinstance(command_id, str) or len(command_id) > 200:
+        raise BadRequest("command_id must be a string of at most 200 characters")
+    command = Command(id=command_id, verb=verb, target=target, actor=who, at_ms=port.now_ms(), data=data)
+    future = port.submit(command)
+    try:
+        answer = await asyncio.wait_for(asyncio.wrap_future(future), ANSWER_WAIT_S)
+    except TimeoutError:
+        body = {"ok": False, "code": "no_answer", "message": "no answer yet; ask again with the same command_id"}
+        return JSONResponse(body | {"command_id": command_id}, 503)
+    status = 200 if answer.ok else {"not_found": 404, "forbidden": 403, "bad_data": 422}.get(answer.code, 409)
+    body = {
+        "ok": answer.ok,
+        "message": answer.message,
+        "code": answer.code,
+        "allowed": list(answer.allowed),
+        "subject": answer.subject,
+        "command_id": command_id,
+    }
+    return JSONResponse(body, status)
+
+
+def missing(what: str, name: str) -> JSONResponse:
+    """Answer 404 with a sentence."""
+    return JSONResponse({"ok": False, "code": "not_found", "message": f"no {what} {name[:80]!r}"}, 404)
+
+
+async def list_alarms(request: Request, port: CityPort, _who: Actor) -> Response:
+    """Alarms, most serious and newest first."""
+    since = whole(request, "since_ms", 0, most=INSTANT_MS_MAX)
+    rows = await run_in_threadpool(
+        port.alarms,
+        open_only=flag(request, "open", default=True),
+        limit=whole(request, "limit", LIMIT_DEFAULT, most=LIMIT_MAX),
+        domain=request.query_params.get("domain", ""),
+        since_ms=since or None,
+    )
+    return JSONResponse(rows)
+
+
+async def one_alarm(request: Request, port: CityPort, _who: Actor) -> Response:
+    """One alarm."""
+    name = request.path_params["id"]
+    found = await run_in_threadpool(port.alarm, name)
+    return missing("alarm", name) if found is None else JSONResponse(found)
+
+
+async def alarm_verb(request: Request, port: CityPort, who: Actor) -> Response:
+    """Acknowledge, shelve, reset … an alarm."""
+    return await submit(request, port, who, "alarm." + request.path_params["verb"], request.path_params["id"])
+
+
+async def list_orders(request: Request, port: CityPort, _who: Actor) -> Response:
+    """Work orders, most serious and newest first."""
+    rows = await run_in_threadpool(
+        port.orders,
+        open_only=flag(request, "open", default=True),
+        limit=whole(request, "limit", LIMIT_DEFAULT, most=LIMIT_MAX),
+        team=request.query_params.get("team", ""),
+        state=request.query_params.get("state", ""),
+    )
+    return JSONResponse(rows)
+
+
+async def one_order(request: Request, port: CityPort, _who: Actor) -> Response:
+    """One work order."""
+    name = request.path_params["id"]
+    found = await run_in_threadpool(port.order, name)
+    return missing("order", name) if found is None else JSONResponse(found)
+
+
+async def new_order(request: Request, port: CityPort, who: Actor) -> Response:
+    """Report something by hand: officer, citizen, patrol or drone."""
+    return await submit(request, port, who, "order.new", "")
+
+
+async def order_verb(request: Request, port: CityPort, who: Actor) -> Response:
+    """Accept, arrive, report, check, close … a work order."""
+    return await submit(request, port, who, "order." + request.path_params["verb"], request.path_params["id"])
+
+
+async def list_events(request: Request, port: CityPort, _who: Actor) -> Response:
+    """The record, in order: of one alarm or order, or of everything after a sequence number."""
+    rows = await run_in_threadpool(
+        port.events,
+        subject=request.query_params.get("subject", ""),
+        after_seq=whole(request, "after", 0, most=2**53),
+        limit=whole(request, "limit", LIMIT_DEFAULT, most=LIMIT_MAX),
+    )
+    return JSONResponse(rows)
+
+
+async def list_sensors(_request: Request, port: CityPort, _who: Actor) -> Response:
+    """Configured sensors with their newest reading."""
+    return JSONResponse(await run_in_threadpool(port.sensors))
+
+
+async def list_readings(request: Request, port: CityPort, _who: Actor) -> Response:
+    """Readings of one sensor in time order."""
+    sensor = request.query_params.get("sensor", "")
+    rows = await run_in_threadpool(
+        port.readings,
+        sensor=sensor,
+        since_ms=whole(request, "since_ms", 0, most=INSTANT_MS_MAX),
+        until_ms=whole(request, "until_ms", INSTANT_MS_MAX, most=INSTANT_MS_MAX),
+        limit=whole(request, "limit", LIMIT_DEFAULT, most=LIMIT_MAX),
+    )
+    return missing("sensor", sensor) if rows is None else JSONResponse(rows)
+
+
+async def export(request: Request, port: CityPort, _who: Actor) -> Response:
+    """Readings as CSV, streamed: what `citypulse export` asks a running service for."""
+    lines = port.export_csv(
+        sensors=request.query_params.getlist("sensor"),
+        since_ms=whole(request, "since_ms", 0, most=INSTANT_MS_MAX),
+        until_ms=whole(request, "until_ms", INSTANT_MS_MAX, most=INSTANT_MS_MAX),
+    )
+    return StreamingResponse(lines, media_type="text/csv; charset=utf-8")
+
+
+async def list_dead_letters(request: Request, port: CityPort, _who: Actor) -> Response:
+    """The newest messages that could not be taken, with reasons."""
+    limit = whole(request, "limit", LIMIT_DEFAULT, most=LIMIT_MAX)
+    return JSONResponse(await run_in_threadpool(port.dead_letters, limit=limit))
+
+
+async def replay_dead_letters(request: Request, port: CityPort, who: Actor) -> Response:
+    """Put kept messages back into the inbox after a fix."""
+    if who.role not in {"admin", "engineer"}:
+        raise AuthError(f"role {who.role!r} may not replay dead letters; it needs admin or engineer", 403)
+    data = await body_of(request)
+    reason = data.get("reason", "")
+    if not isinstance(reason, str):
+        raise BadRequest("reason must be a string")
+    count = await run_in_threadpool(port.replay_dead_letters, reason=reason)
+    return JSONResponse({"ok": True, "replayed": count})
+
+
+async def list_gateways(_request: Request, port: CityPort, _who: Actor) -> Response:
+    """Gateways with numbering, durable watermark, liveness and clock offset."""
+    return JSONResponse(await run_in_threadpool(port.gateways))
+
+
+async def why(request: Request, port: CityPort, _who: Actor) -> Response:
+    """Why a rule does or does not alarm on a scope now."""
+    rule, scope = request.query_params.get("rule", ""), request.query_params.get("scope", "")
+    found = await run_in_threadpool(port.why, rule=rule, scope=scope)
+    return missing("rule on scope", f"{rule}|{scope}") if found is None else JSONResponse(found)
+
+
+async def time_now(_request: Request, port: CityPort, _who: Actor) -> Response:
+    """The city's own time: a sped-up demo's differs from the wall's."""
+    now = port.now_ms()
+    return JSONResponse({"now_ms": now, "now_at": iso(now)})
+
+
+_PAGE = (("limit", "integer", f"at most this many, up to {LIMIT_MAX}"),)
+_SPAN = (
+    ("since_ms", "integer", "from this instant, epoch ms"),
+    ("until_ms", "integer", "up to this instant, epoch ms"),
+)
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        method="GET",
+        path="/api/v1/alarms",
+        summary="List alarms",
+        handler=list_alarms,
+        answers="array",
+        query=(
+            ("open", "boolean", "only alarms that still need eyes (default true)"),
+            ("domain", "string", "water, road, gas or flood"),
+            ("since_ms", "integer", "raised at or after, epoch ms"),
+            *_PAGE,
+        ),
+    ),
+    Route(method="GET", path="/api/v1/alarms/{id}", summary="Show one alarm", handler=one_alarm),
+    Route(
+        method="POST",
+        path="/api/v1/alarms/{id}/{verb}",
+        summary="Acknowledge, shelve, reset … an alarm",
+        handler=alarm_verb,
+        is_change=True,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/orders",
+        summary="List work orders",
+        handler=list_orders,
+        answers="array",
+        query=(
+            ("open", "boolean", "only orders that have not ended (default true)"),
+            ("team", "string", "dispatched to this team"),
+            ("state", "string", "in this state"),
+            *_PAGE,
+        ),
+    ),
+    Route(method="POST", path="/api/v1/orders", summary="Report by hand", handler=new_order, is_change=True),
+    Route(method="GET", path="/api/v1/orders/{id}", summary="Show one work order", handler=one_order),
+    Route(
+        method="POST",
+        path="/api/v1/orders/{id}/{verb}",
+        summary="Accept, arrive, report, check, close … an order",
+        handler=order_verb,
+        is_change=True,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/events",
+        summary="Read the record",
+        handler=list_events,
+        answers="array",
+        query=(
+            ("subject", "string", "an alarm or order id"),
+            ("after", "integer", "after this sequence number"),
+            *_PAGE,
+        ),
+    ),
+    Route(method="GET", path="/api/v1/sensors", summary="List sensors", handler=list_sensors, answers="array"),
+    Route(
+        method="GET",
+        path="/api/v1/readings",
+        summary="Read one sensor's readings",
+        handler=list_readings,
+        answers="array",
+        query=(("sensor", "string", "sensor id"), *_SPAN, *_PAGE),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/export",
+        summary="Export readings as CSV",
+        handler=export,
+        answers="csv",
+        query=(("sensor", "string", "sensor id; repeat for several, leave out for all"), *_SPAN),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/dead-letters",
+        summary="List dead letters",
+        handler=list_dead_letters,
+        answers="array",
+        query=_PAGE,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/dead-letters/replay",
+        summary="Replay dead letters after a fix",
+        handler=replay_dead_letters,
+        is_change=True,
+    ),
+    Route(method="GET", path="/api/v1/gateways", summary="List gateways", handler=list_gateways, answers="array"),
+    Route(
+        method="GET",
+        path="/api/v1/why",
+        summary="Explain a rule on a scope",
+        handler=why,
+        query=(("rule", "string", "rule id"), ("scope", "string", "sensor, site or gateway id")),
+    ),
+    Route(method="GET", path="/api/v1/time", summary="The city's time", handler=time_now),
+)
+
+
+def endpoint(route: Route, port: CityPort, *, reads_need_token: bool) -> Callable[[Request], Awaitable[Response]]:
+    """Wrap a handler with identity, bad-request and size handling."""
+
+    async def serve(request: Request) -> Response:
+        try:
+            who = actor(request, port, may_be_anonymous=not (route.is_change or reads_need_token))
+            return await route.handler(request, port, who)
+        except AuthError as error:
+            return refuse(error)
+        except BadRequest as error:
+            return JSONResponse({"ok": False, "code": "bad_request", "message": str(error)}, 400)
+
+    return serve

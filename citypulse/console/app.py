@@ -1,0 +1,91 @@
+"""The web console: the HTTP API, health, metrics, and one calm page. Everything it shows was committed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount
+from starlette.routing import Route as Path_
+from starlette.staticfiles import StaticFiles
+
+from citypulse.clock import iso
+
+from .api import ROUTES, endpoint
+from .auth import AuthError, actor, refuse
+from .openapi import document
+from .port import CityPort
+
+HERE = Path(__file__).parent
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def build(port: CityPort, *, reads_need_token: bool, hosts: list[str]) -> Starlette:
+    """Build the ASGI application over a running city. `hosts` are the accepted Host headers ("*" for any)."""
+    templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined)
+
+    def guarded(page: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        async def serve(request: Request) -> Response:
+            try:
+                actor(request, port, may_be_anonymous=not reads_need_token)
+            except AuthError as error:
+                return refuse(error)
+            return await page(request)
+
+        return serve
+
+    async def livez(_request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_request: Request) -> Response:
+        health = await run_in_threadpool(port.health)
+        body = {
+            "ready": health.is_ready,
+            "problems": [{"zh": zh, "en": en} for zh, en in health.problems],
+            "facts": health.facts,
+        }
+        return JSONResponse(body, 200 if health.is_ready else 503)
+
+    async def metrics(_request: Request) -> Response:
+        text = await run_in_threadpool(port.metrics)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def openapi(_request: Request) -> Response:
+        return JSONResponse(document(reads_need_token=reads_need_token))
+
+    def board() -> str:
+        now_ms = port.now_ms()
+        return templates.get_template("board.html").render(
+            alarms=port.alarms(open_only=True, limit=200, domain="", since_ms=None),
+            orders=port.orders(open_only=True, limit=200, team="", state=""),
+            health=port.health(),
+            now_ms=now_ms,
+            now=iso(now_ms),
+        )
+
+    async def front(_request: Request) -> Response:
+        return HTMLResponse(await run_in_threadpool(board), headers=SECURITY_HEADERS)
+
+    return Starlette(
+        routes=[
+            Path_("/livez", livez),
+            Path_("/readyz", readyz),
+            Path_("/metrics", guarded(metrics)),
+            Path_("/api/openapi.json", openapi),
+            *(Path_(r.path, endpoint(r, port, reads_need_token=reads_need_token), methods=[r.method]) for r in ROUTES),
+            Path_("/", guarded(front)),
+            Mount("/static", StaticFiles(directory=HERE / "static")),
+        ],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+    )

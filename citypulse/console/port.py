@@ -1,0 +1,91 @@
+"""What the console needs of the running city: a narrow door, so that pages can only read and ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from citypulse.model import Actor, Answer, Command
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Whether the city can be relied on now; `problems` says what is wrong and what to do, zh and en."""
+
+    is_ready: bool
+    problems: tuple[tuple[str, str], ...]
+    facts: dict[str, Any]
+
+
+class CityPort(Protocol):
+    """The running city as the console sees it. Reads come from what was committed; changes go through the heart."""
+
+    def submit(self, command: Command) -> Future[Answer]:
+        """Hand a command to the heart; the future resolves after the commit."""
+        ...
+
+    def now_ms(self) -> int:
+        """Return the city's own time, epoch ms."""
+        ...
+
+    def health(self) -> Health:
+        """Return readiness with reasons."""
+        ...
+
+    def metrics(self) -> bytes:
+        """Return all counters in the Prometheus text format."""
+        ...
+
+    def actor_of(self, token: str) -> Actor | None:
+        """Return who holds this API token, or None."""
+        ...
+
+    def alarms(self, *, open_only: bool, limit: int, domain: str, since_ms: int | None) -> list[dict[str, Any]]:
+        """Return alarms as JSON-ready views, most serious and newest first."""
+        ...
+
+    def alarm(self, alarm_id: str) -> dict[str, Any] | None:
+        """Return one alarm, or None."""
+        ...
+
+    def orders(self, *, open_only: bool, limit: int, team: str, state: str) -> list[dict[str, Any]]:
+        """Return work orders as JSON-ready views, most serious and newest first."""
+        ...
+
+    def order(self, order_id: str) -> dict[str, Any] | None:
+        """Return one work order, or None."""
+        ...
+
+    def events(self, *, subject: str, after_seq: int, limit: int) -> list[dict[str, Any]]:
+        """Return lines of the record in order; subject "" means all."""
+        ...
+
+    def sensors(self) -> list[dict[str, Any]]:
+        """Return the configured sensors with their newest reading."""
+        ...
+
+    def readings(self, *, sensor: str, since_ms: int, until_ms: int, limit: int) -> list[dict[str, Any]] | None:
+        """Return readings of one sensor in time order, or None when the sensor is not known."""
+        ...
+
+    def export_csv(self, *, sensors: Sequence[str], since_ms: int, until_ms: int) -> Iterator[bytes]:
+        """Stream readings as CSV lines `sensor,time,value,quality`."""
+        ...
+
+    def dead_letters(self, *, limit: int) -> list[dict[str, Any]]:
+        """Return the newest dead letters."""
+        ...
+
+    def replay_dead_letters(self, *, reason: str) -> int:
+        """Put kept messages back into the inbox; return how many."""
+        ...
+
+    def gateways(self) -> list[dict[str, Any]]:
+        """Return gateways with numbering, watermark, liveness and clock offset."""
+        ...
+
+    def why(self, *, rule: str, scope: str) -> dict[str, Any] | None:
+        """Explain one rule on one scope now: samples, limits, timers, quality, rule file and line."""
+        ...
