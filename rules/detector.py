@@ -1,0 +1,118 @@
+"""What a detector is: it turns each reading of its lane into one number, the feature; one common latch does the rest.
+
+A *lane* is one rule on one scope (a sensor, a site, a gateway). A detector brings its settings model, a
+layout (its parameters and its memory, one row per lane) and a kernel that writes the feature of every sample.
+The rule's limits, deadbands, delays and gap policy are applied to that feature by `rules.kernels.latch`, the
+same for every detector. docs/extend/detector.md shows how to write one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from citypulse.config.values import DetectorSettings
+from citypulse.model import Rule, Sensor, Site, Text
+
+# How a lane sees one sample. Smaller is better; a kernel may change it.
+GOOD = 0  # evaluates fully
+SUSPECT = 1  # accepted by this rule: evidence for an alarm, never against one
+LOSS = 2  # a reading that cannot be used: the lane is blind until the next good one
+HISTORY = 3  # late: may make a dated occurrence, never moves the live latches
+SKIP = 4  # says nothing (not enough points yet): as if it had not come
+OVERDUE = 5  # a watchdog's deadline has passed (synthetic: made by rules.watchdogs, for its own lane)
+HEARD = 6  # a raised watchdog was heard again (synthetic)
+
+SAMPLE = np.dtype(
+    [
+        ("time_ms", np.int64),  # event time; for a synthetic sample the watchdog's deadline
+        ("x", np.float64),  # the value on entry to a detector's kernel, the feature on exit
+        ("reading", np.int32),  # index in the batch; -1 for a synthetic sample
+        ("lane", np.int32),
+        ("row", np.int32),  # the lane's row in its detector's params and memory
+        ("cause", np.int32),  # lane that explains a loss (a silent gateway), or -1
+        ("slot", np.int16),  # which of the lane's inputs this is; -1 for a synthetic sample
+        ("detector", np.uint8),
+        ("seen", np.uint8),  # GOOD … HEARD above
+    ],
+    align=True,
+)
+"""One reading as one lane sees it: the work item that features and latches are computed on."""
+
+Array = NDArray[Any]
+
+SCALARS = np.dtype([("unused", np.float64)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneSpec:
+    """What a detector is told of one lane when it lays out its memory.
+
+    inputs: sensor indexes, in slot order · sensors: the same as Sensor · cadence_ms: the slowest input's ·
+    calm: open interval of features that are good for every limit of the rule (exactness is not needed there).
+    """
+
+    rule: Rule
+    scope: str
+    inputs: tuple[int, ...]
+    sensors: tuple[Sensor, ...]
+    cadence_ms: int
+    calm: tuple[float, float]
+
+    @property
+    def settings(self) -> Any:
+        """The rule's settings: an instance of the detector's own model."""
+        return self.rule.settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """A detector's arrays, the first axis of each is its lanes: `params` never change, `memory` is its state."""
+
+    params: tuple[Array, ...] = ()
+    memory: tuple[Array, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class City:
+    """What a detector may look up while it chooses its inputs: sensors by id, sites by id."""
+
+    sensors: Mapping[str, Sensor]
+    sites: Mapping[str, Site]
+
+
+Kernel = Callable[..., None]
+"""kernel(samples, mine, *params, *memory): for every k in `mine`, in order, replace samples[k]["x"] by the feature.
+
+`samples` is a SAMPLE array, `mine` int32 indexes of this detector's samples. A kernel must look only at what
+came before, must not change its memory for samples seen as HISTORY or worse, and sets `seen` to SKIP where it
+cannot yet say anything.
+"""
+
+
+def _no_layout(_: Sequence[LaneSpec]) -> Layout:
+    return Layout()
+
+
+def _inputs_of_rule(rule: Rule, number: int, _: City) -> tuple[str, ...]:
+    return rule.sensors[number]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detector:
+    """One row of DETECTORS."""
+
+    name: str  # the section's name in a rule
+    settings: type[DetectorSettings]
+    subject: Text  # the feature in words; "{quantity}" stands for the quantity's name
+    kernel: Kernel | None = None  # None: the feature is the value itself
+    layout: Callable[[Sequence[LaneSpec]], Layout] = _no_layout
+    inputs: Callable[[Rule, int, City], tuple[str, ...]] = _inputs_of_rule  # (rule, number of its scope, city)
+    is_watchdog: bool = False  # driven by receive time in rules.watchdogs, not by readings
+    sees_history: bool = False  # the feature needs no memory, so late readings can be judged too
+    members: Callable[[Any], tuple[str, ...]] | None = None  # other rules this one looks at, from its settings
+    names: Mapping[float, Text] = field(default_factory=dict)  # features that are codes: how people call them

@@ -1,0 +1,31 @@
+"""no_data: a sensor from which no usable reading has come for too long, by receive time. Kernel: rules.watchdogs.
+
+Usable means live (not late, not from the future) and neither FAIL nor MISSING: a sensor that sends rubbish is as
+silent as one that sends nothing, and somebody has to hear of it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from citypulse.config.values import DetectorSettings, DurationS
+from citypulse.model import Text
+from rules.detector import Detector
+
+
+class NoData(DetectorSettings):
+    """`after`: how long without a usable reading, e.g. `3 * cadence`."""
+
+    limits_in: ClassVar[Literal["seconds"]] = "seconds"
+    needs_limits: ClassVar[bool] = False
+    after: DurationS = Field(gt=0)
+
+
+NO_DATA = Detector(
+    name="no_data",
+    settings=NoData,
+    subject=Text(zh="无可用数据", en="no usable data"),
+    is_watchdog=True,
+)

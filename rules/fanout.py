@@ -1,0 +1,147 @@
+"""Fan out: which lanes see a reading, in which order, and how. Also where the watchdogs' findings join the stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .detector import GOOD, HISTORY, LOSS, SUSPECT
+
+Array = NDArray[Any]
+
+SAMPLES_MAX = 16_384  # per slice of work, so that samples stay in the cache however large the batch
+
+# model.Lane and model.Quality, as kernels see them
+LIVE_LANE, HISTORY_LANE = 0, 1
+QUALITY_GOOD, QUALITY_NOT_EVALUATED, QUALITY_SUSPECT = 1, 2, 3
+
+FEED = np.dtype(
+    [
+        ("lane", np.int32),
+        ("row", np.int32),  # the lane's row in its detector's params and memory
+        ("slot", np.int16),  # which of the lane's inputs the sensor is
+        ("detector", np.uint8),
+        ("accepts_suspect", np.uint8),
+        ("sees_history", np.uint8),
+    ],
+    align=True,
+)
+"""One lane that looks at a sensor. Feeds are sorted by sensor; those of sensor s are first[s] … first[s + 1]."""
+
+EVENT = np.dtype(
+    [
+        ("stamp_ms", np.int64),  # receive time: the deadline, or when it was heard
+        ("silence_ms", np.int64),
+        ("before", np.int32),  # it happened just before this reading of the batch
+        ("subject", np.int32),  # OVERDUE, HEARD: the watchdog's lane · LOSS: the sensor that went quiet
+        ("cause", np.int32),  # LOSS: lane that explains it, or -1
+        ("kind", np.uint8),
+    ],
+    align=True,
+)
+"""What a watchdog found, in the order of receive time."""
+
+
+@njit(cache=True, nogil=True)
+def put(samples: Array, n: int, time_ms: int, x: float, reading: int, seen: int) -> Any:
+    """Begin sample n and return it; where it goes to is the caller's to fill in."""
+    sample = samples[n]
+    sample["time_ms"] = time_ms
+    sample["x"] = x
+    sample["reading"] = reading
+    sample["seen"] = seen
+    return sample
+
+
+@njit(cache=True, nogil=True)
+def fan_out(
+    sensor: Array,
+    time_ms: Array,
+    value: Array,
+    quality: Array,
+    reading_lane: Array,
+    events: Array,
+    n_events: int,
+    first: Array,
+    feeds: Array,
+    lane_detector: Array,
+    i: int,
+    e: int,
+    samples: Array,
+    starts: Array,
+    order: Array,
+) -> tuple[int, int, int]:
+    """Write samples from reading i and event e on until they are full or the batch ends; return (i, e, samples).
+
+    Afterwards `order[starts[d]:starts[d + 1]]` are the samples of detector d, in order. The sample array must
+    hold at least the widest sensor's feeds.
+    """
+    n = 0
+    readings = len(sensor)
+    starts[:] = 0
+    while True:
+        if e < n_events and events[e]["before"] <= i:
+            event = events[e]
+            subject = event["subject"]
+            if event["kind"] == LOSS:
+                if n + first[subject + 1] - first[subject] > len(samples):
+                    break
+                for f in range(first[subject], first[subject + 1]):
+                    feed = feeds[f]
+                    sample = put(samples, n, event["stamp_ms"], np.nan, -1, LOSS)
+                    sample["lane"], sample["row"], sample["slot"] = feed["lane"], feed["row"], feed["slot"]
+                    sample["detector"], sample["cause"] = feed["detector"], event["cause"]
+                    starts[feed["detector"] + 1] += 1
+                    n += 1
+            else:
+                if n == len(samples):
+                    break
+                sample = put(samples, n, event["stamp_ms"], event["silence_ms"] / 1000.0, -1, event["kind"])
+                sample["lane"], sample["row"], sample["slot"] = subject, 0, -1
+                sample["detector"], sample["cause"] = lane_detector[subject], -1
+                starts[sample["detector"] + 1] += 1
+                n += 1
+            e += 1
+            continue
+        if i == readings:
+            break
+        s = sensor[i]
+        if n + first[s + 1] - first[s] > len(samples):
+            break
+        way = reading_lane[i]
+        if way <= HISTORY_LANE:
+            grade = quality[i]
+            is_good = grade <= QUALITY_NOT_EVALUATED
+            x = value[i]
+            for f in range(first[s], first[s + 1]):
+                feed = feeds[f]
+                if np.isnan(x):
+                    seen = LOSS
+                elif is_good:
+                    seen = GOOD
+                elif grade == QUALITY_SUSPECT and feed["accepts_suspect"]:
+                    seen = SUSPECT
+                else:
+                    seen = LOSS
+                if way == HISTORY_LANE:
+                    if seen == LOSS or not feed["sees_history"]:
+                        continue
+                    seen = HISTORY
+                sample = put(samples, n, time_ms[i], x, i, seen)
+                sample["lane"], sample["row"], sample["slot"] = feed["lane"], feed["row"], feed["slot"]
+                sample["detector"], sample["cause"] = feed["detector"], -1
+                starts[feed["detector"] + 1] += 1
+                n += 1
+        i += 1
+
+    for d in range(1, len(starts)):
+        starts[d] += starts[d - 1]
+    at = starts.copy()
+    for k in range(n):
+        d = samples[k]["detector"]
+        order[at[d]] = k
+        at[d] += 1
+    return i, e, n
