@@ -1,0 +1,148 @@
+"""Who is told what: the notices of one tick, written when all its changes are known.
+
+None for what is hidden by then, one for what rose twice, and an end to everybody who heard of the beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from citypulse.model import Alarm, CityConfig, NoticeKind, OrderState, Rule, Text, WorkOrder
+
+from .lifecycle import regions_of
+from .pen import Pen, Way
+from .routes import NoticeReason, RouteTable
+from .sla import CLOCK_NAMES, lamp_name
+from .texts import KINDS, alarm_notice, order_notice
+
+# After which steps of an order who is told, and with which words.
+TOLD: Final[dict[str, tuple[str, Text]]] = {
+    "dispatched": ("crew", Text(zh="新工单, 请接单", en="new order, please accept")),
+    "redispatched": ("crew", Text(zh="改派给你们, 请接单", en="redispatched to you, please accept")),
+    "return_asked": ("duty", Text(zh="申请回退, 请值班长审批", en="crew asks to return it; lead decides")),
+    "returned": ("duty", Text(zh="已回退, 请改派", en="returned, please redispatch")),
+    "extension_asked": ("duty", Text(zh="申请延期, 请审批", en="crew asks for an extension")),
+    "extended": ("crew", Text(zh="已延期", en="extended")),
+    "resumed": ("crew", Text(zh="恢复处置", en="resumed, please go on")),
+    "fed_back": ("duty", Text(zh="已反馈, 请安排核查", en="repair reported, please have it checked")),
+    "check_passed": ("duty", Text(zh="核查通过, 待结案", en="check passed, to be closed")),
+    "rework": ("crew", Text(zh="返工", en="rework")),
+    "cancelled": ("crew", Text(zh="已作废, 请停止", en="cancelled, please stop")),
+    "reopened": ("duty", Text(zh="复发重开", en="reopened, the same trouble again")),
+    "attached": ("crew", Text(zh="同点位告警升级", en="a worse alarm at the same place")),
+    "proof_wanted": ("duty", Text(zh="数据不足, 请人工举证", en="data missing, manual proof wanted")),
+    "undispatched": ("duty", Text(zh="责任队伍不唯一, 请派遣", en="no single crew is responsible, please dispatch")),
+}
+CREW_CLOCKS: Final = frozenset({"T3", "Tsite", "T4"})  # the crew's own; the others are the desk's
+
+
+class AlarmCaller:
+    """Collects which alarms want to be told of during a tick, and writes their notices at its end."""
+
+    def __init__(self, config: CityConfig, rule_of: Callable[[Alarm], Rule | None]) -> None:
+        """Tell by the routes of `config`."""
+        self._sites = config.sites
+        self._zone = ZoneInfo(config.timezone)
+        self._routes = RouteTable(config)
+        self._rule_of = rule_of
+        self._wants: dict[str, dict[NoticeReason, None]] = {}
+
+    def want(self, alarm: Alarm, reason: NoticeReason) -> None:
+        """Remember that this alarm wants to be told of."""
+        self._wants.setdefault(alarm.id, {})[reason] = None
+
+    def announce(self, pen: Pen) -> list[Alarm]:
+        """Write the tick's notices; return the alarms whose list of told people grew."""
+        changed = []
+        for number, reasons in self._wants.items():
+            before = alarm = pen.effects.alarms[number]
+            calls = [r for r in reasons if r is not NoticeReason.ENDED]
+            if calls and not regions_of(alarm).overlays:
+                alarm = self._tell(pen, alarm, calls[0], self._routes.of_alarm(alarm))
+            if NoticeReason.ENDED in reasons:
+                self._tell(pen, alarm, NoticeReason.ENDED, _who_heard(alarm))
+            if alarm != before:
+                pen.effects.alarms[number] = alarm
+                changed.append(alarm)
+        self._wants = {}
+        return changed
+
+    def _tell(self, pen: Pen, alarm: Alarm, reason: NoticeReason, ways: Iterable[Way]) -> Alarm:
+        title, body = alarm_notice(alarm, reason, self._rule_of(alarm), self._sites.get(alarm.site), self._zone)
+        told = dict.fromkeys(alarm.told)
+        for way in ways:
+            pen.notice(
+                way,
+                subject=alarm.id,
+                subject_kind="alarm",
+                rev=alarm.rev,
+                kind=KINDS[reason],
+                level=alarm.level,
+                title=title,
+                body=body,
+            )
+            told[way.key] = None
+        return replace(alarm, told=tuple(told))
+
+
+def _who_heard(alarm: Alarm) -> tuple[Way, ...]:
+    why = "heard of the alarm, hears of its end | 有始有终"
+    pairs = (told.partition("|") for told in alarm.told)
+    return tuple(Way(channel=channel, target=target, reason=why) for channel, _, target in pairs)
+
+
+class OrderCaller:
+    """Writes the notices about work orders."""
+
+    def __init__(self, config: CityConfig) -> None:
+        """Tell by the routes of `config`."""
+        self._sites = config.sites
+        self._zone = ZoneInfo(config.timezone)
+        self._routes = RouteTable(config)
+
+    def crews_for(self, order: WorkOrder) -> tuple[str, ...]:
+        """Return the ids of the crews responsible for this order's place."""
+        return tuple(team.id for team in self._routes.crews_for(order.domain, order.area))
+
+    def tell(self, pen: Pen, order: WorkOrder, done: str, *, crew: str = "") -> None:
+        """Tell those whom `TOLD` names after this step; `crew` is the crew it was with, if it no longer is."""
+        whom, what = TOLD[done]
+        self._write(pen, order, NoticeKind.ORDER, what, self._ways(order, whom, crew or order.team), 0)
+
+    def remind(self, pen: Pen, order: WorkOrder, clock: str, lamp: int) -> None:
+        """Tell whose clock it is that lamp number `lamp` has lit; from the orange one on, the duty desk too."""
+        name = Text(
+            zh=f"{CLOCK_NAMES[clock].zh}{lamp_name(lamp).zh}", en=f"{CLOCK_NAMES[clock].en}: {lamp_name(lamp).en}"
+        )
+        ways = self._ways(order, "crew", order.team) if clock in CREW_CLOCKS else ()
+        if clock not in CREW_CLOCKS or lamp >= 1:
+            ways = (*ways, *self._ways(order, "duty", ""))
+        self._write(pen, order, NoticeKind.REMINDER, name, ways, lamp)
+
+    def _ways(self, order: WorkOrder, whom: str, crew: str) -> tuple[Way, ...]:
+        if whom == "crew":
+            return self._routes.crew(crew, order.domain, order.area, order.level) if crew else ()
+        return self._routes.duty(order.domain, order.area, order.level)
+
+    def _write(self, pen: Pen, order: WorkOrder, kind: NoticeKind, what: Text, ways: Iterable[Way], step: int) -> None:
+        title, body = order_notice(order, what, self._sites.get(order.asset), self._zone)
+        for way in ways:
+            pen.notice(
+                way,
+                subject=order.id,
+                subject_kind="order",
+                rev=order.rev,
+                kind=kind,
+                level=order.level,
+                title=title,
+                body=body,
+                step=step,
+            )
+
+
+def crew_to_tell(before: WorkOrder, after: WorkOrder) -> str:
+    """Return the crew a step concerns: the one that had the order, when it has just been taken away."""
+    return before.team if after.state in {OrderState.CANCELLED, OrderState.RETURNED} else after.team

@@ -1,0 +1,100 @@
+"""What a channel is: one way out of the house. It sends one notice and says what its provider answered.
+
+A channel never retries, queues or decides whom to tell: that is the outbox's. It only tells a failure that may pass
+from one that will not. docs/extend/channel.md shows how to write one; tests/contracts/test_channels.py tries it.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from citypulse.errors import DeliveryError
+from citypulse.model import Notice
+
+SECRET_BYTES_MAX = 4_096
+
+
+class ChannelSettings(BaseModel):
+    """Base of every channel's settings. `per_minute` bounds what a provider is asked to take; the rest waits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    per_minute: int = 600
+
+
+class SecretSettings(ChannelSettings):
+    """Settings with a secret, which stands in an environment variable or a file: one of the two, never in YAML."""
+
+    secret_env: str = ""
+    secret_file: str = ""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.secret_env and self.secret_file:
+            raise ValueError("give secret_env or secret_file, not both")
+        return self
+
+    def secret(self) -> str:
+        """Read the secret now; "" when none is configured. Raises DeliveryError when it is not where it should be."""
+        if self.secret_env:
+            found = os.environ.get(self.secret_env)
+            if not found:
+                raise DeliveryError(f"environment variable {self.secret_env} is not set", permanent=False)
+            return found
+        if self.secret_file:
+            try:
+                with Path(self.secret_file).open(encoding="utf-8") as file:
+                    return file.read(SECRET_BYTES_MAX).strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise DeliveryError(
+                    f"secret file {self.secret_file} cannot be read: {error}", permanent=False
+                ) from None
+        return ""
+
+
+class Channel(ABC):
+    """One configured channel. Owned by one sender thread; need not be thread-safe.
+
+    settings: its settings model · sample: settings that work, `{url}` stands for the provider's address; used by
+    the reference page and by the battery of tests · takes: what its provider answers when it has taken a notice ·
+    refuses: answers with HTTP status 200 that are refusals all the same, as (body, is it permanent, provider's code).
+    """
+
+    settings: ClassVar[type[ChannelSettings]]
+    sample: ClassVar[dict[str, Any]]
+    transport: ClassVar[str] = "http"  # http | smtp | file: which stand-in the battery puts up
+    takes: ClassVar[bytes] = b"{}"
+    refuses: ClassVar[tuple[tuple[bytes, bool, str], ...]] = ()
+
+    def __init__(self, settings: Any, data_dir: Path) -> None:
+        """`data_dir` is where channels that write files may write."""
+        self._settings = settings
+        self._data_dir = data_dir
+
+    @abstractmethod
+    def send(self, notice: Notice, now_ms: int) -> str:
+        """Send one notice; return the provider's code. Raises DeliveryError; `permanent` says whether to try again."""
+
+
+def as_json(notice: Notice) -> dict[str, Any]:
+    """Return a notice as every machine-readable channel writes it."""
+    return {
+        "idem_key": notice.idem_key,
+        "kind": notice.kind.value,
+        "subject": notice.subject,
+        "subject_kind": notice.subject_kind,
+        "rev": notice.rev,
+        "step": notice.step,
+        "level": notice.level.colour,
+        "target": notice.target,
+        "channel": notice.channel,
+        "title": notice.title,
+        "body": notice.body,
+        "reason": notice.reason,
+        "created_ms": notice.created_ms,
+    }

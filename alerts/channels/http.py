@@ -1,0 +1,106 @@
+"""One bounded HTTP POST: no redirects, no proxies, an end in time and size, failures sorted into passing and not.
+
+The standard library is enough here, and it lets us keep a deadline over the whole exchange: a server that sends one
+byte a second is cut off, because its socket is closed under it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from citypulse.errors import DeliveryError
+
+REPLY_BYTES_MAX: Final = 65_536
+BODY_BYTES_MAX: Final = 262_144
+PASSING: Final = frozenset({408, 425, 429})  # and every 5xx: worth another try
+_CUT: Final = "no complete answer in time"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What the provider answered: status 200-299 and at most REPLY_BYTES_MAX of body."""
+
+    status: int
+    body: bytes
+
+
+def check_url(url: str) -> str:
+    """Return `url` if it can be posted to; raise ValueError otherwise. Only http and https, no user or password."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError(f"the address must begin with https:// or http://, not {parts.scheme or 'nothing'}")
+    if not parts.hostname:
+        raise ValueError("the address names no host")
+    if parts.username or parts.password:
+        raise ValueError("a secret does not belong in an address; use secret_env or secret_file")
+    if parts.fragment or any(ord(c) <= 32 or ord(c) == 127 for c in url):
+        raise ValueError("the address contains blanks, control characters or a #fragment")
+    _ = parts.port  # raises ValueError when it is no number
+    return url
+
+
+def post(url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float) -> Reply:
+    """POST `body` within `timeout_s` in all; return the reply of a 2xx, raise DeliveryError for anything else."""
+    if len(body) > BODY_BYTES_MAX:
+        raise DeliveryError(f"the notice is larger than {BODY_BYTES_MAX} bytes", permanent=True)
+    parts = urlsplit(check_url(url))
+    host = parts.hostname or ""
+    connection = (
+        http.client.HTTPSConnection(host, parts.port, timeout=timeout_s, context=ssl.create_default_context())
+        if parts.scheme == "https"
+        else http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
+    )
+    late = threading.Event()
+
+    def cut() -> None:
+        late.set()
+        if connection.sock is not None:
+            try:
+                connection.sock.shutdown(2)
+            except OSError:
+                return  # it has just ended by itself
+
+    timer = threading.Timer(timeout_s, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("POST", path, body=body, headers={**headers, "Content-Length": str(len(body))})
+        response = connection.getresponse()
+        text = response.read(REPLY_BYTES_MAX + 1)
+        status, place = response.status, response.headers.get("Location", "")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        why = _CUT if late.is_set() or isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
+        raise DeliveryError(f"{host}: {why}", permanent=False, provider_code="no-answer") from None
+    finally:
+        timer.cancel()
+        connection.close()
+    if late.is_set():
+        raise DeliveryError(f"{host}: {_CUT}", permanent=False, provider_code="no-answer")
+    return _sorted(host, status, text, place)
+
+
+def _sorted(host: str, status: int, text: bytes, place: str) -> Reply:
+    code = str(status)
+    if len(text) > REPLY_BYTES_MAX:
+        # It may well have been taken; but what follows a flood of bytes cannot be trusted to be an answer.
+        raise DeliveryError(
+            f"{host}: the answer is larger than {REPLY_BYTES_MAX} bytes", permanent=True, provider_code=code
+        )
+    if 200 <= status < 300:
+        return Reply(status=status, body=text)
+    if 300 <= status < 400:
+        said = (
+            f"{host}: redirects to {place[:200]!r}; redirects are not followed, put the final address in sensors.yaml"
+        )
+        raise DeliveryError(said, permanent=True, provider_code=code)
+    is_passing = status in PASSING or status >= 500
+    raise DeliveryError(
+        f"{host}: HTTP {status}: {text[:200].decode('utf-8', 'replace')}", permanent=not is_passing, provider_code=code
+    )

@@ -1,0 +1,354 @@
+"""The desk: the fold from rule transitions, readings, commands and time to alarms, orders and notices.
+
+Everything that can change an alarm's state is in this file, and every change goes through `lifecycle.ALARM_ROWS`.
+The same calls in the same order give the same effects, so a restart changes nothing (promise 3). Missing data never
+clears anything (promise 2).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+
+from citypulse.model import (
+    Alarm,
+    AlarmQuality,
+    Answer,
+    CityConfig,
+    Command,
+    Condition,
+    Effects,
+    Lane,
+    ReadingBatch,
+    SensorTable,
+    Transition,
+    TransitionKind,
+    WorkOrder,
+)
+
+from .announce import AlarmCaller
+from .facts import Atlas, because, draft, facts, origin, peak
+from .hiding import Hiding
+from .lifecycle import is_retained, letter, regions_of, step_alarm
+from .orders import OrderBook
+from .pen import Pen
+from .routes import NoticeReason
+from .sight import OWN, Sight
+from .state import Opening, OpenState
+from .verbs import AlarmDesk
+
+ANSWERS_MAX: Final = 10_000  # answers remembered for commands that come twice; the ledger remembers longer
+COMMAND_BYTES_MAX: Final = 16_384  # of a command's data as JSON: it is a form, not a file
+
+
+class Desk:
+    """All retained alarms and open orders of one city."""
+
+    def __init__(self, config: CityConfig, table: SensorTable, opening: Opening | None = None) -> None:
+        """Stand where the ledger stood; without `opening`, in a city where nothing has happened yet."""
+        opening = opening if opening is not None else OpenState()
+        self._atlas = Atlas(config, table)
+        self._occurrences = dict(opening.occurrences)
+        self.alarms: dict[str, Alarm] = {}
+        self._live: dict[str, str] = {}
+        self._heap: list[tuple[int, str]] = []
+        self._hiding = Hiding(self._atlas)
+        self._sight = Sight(self._atlas)
+        self._caller = AlarmCaller(config, self._atlas.rule_of)
+        for alarm in sorted(opening.alarms, key=lambda a: (a.raised_wall_ms, a.id)):
+            self._keep(alarm)
+        self._orphans = [a.id for a in self.alarms.values() if self._atlas.rule_of(a) is None]
+        self.book = OrderBook(self._atlas, table, opening, self._alarms_of, self._confirm)
+        self._verbs = AlarmDesk(self)
+        self._answered: OrderedDict[str, Answer] = OrderedDict()
+
+    # ── one tick ────────────────────────────────────────────────────────────────────────────────
+
+    def receive(
+        self, transitions: Iterable[Transition], batch: ReadingBatch, commands: Sequence[Command], now_ms: int
+    ) -> Effects:
+        """Take one tick's changes, readings and commands at wall time `now_ms`; return all it changed."""
+        pen = Pen(now_ms=now_ms)
+        self._withdraw(pen)
+        for transition in transitions:
+            self._take(pen, transition)
+        self.book.count(batch)
+        for command in commands:
+            pen.effects.answers.append(self._do(pen, command))
+        self._ring(pen)
+        self.book.ring(pen)
+        self.book.judge(pen)
+        for alarm in self._caller.announce(pen):
+            self._keep(alarm)
+        return pen.effects
+
+    def replay(self, batch: ReadingBatch, tick: int) -> None:  # noqa: ARG002 - the tick's number is not needed
+        """Let a journaled batch testify again after a restart; its effects are committed already."""
+        self.book.count(batch)
+
+    def state(self) -> dict[str, Any]:
+        """Return what the ledger does not hold, for the snapshot."""
+        return {"witness": self.book.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take a snapshot's state back; the ticks after it are given to `replay`."""
+        self.book.restore(state.get("witness", {}))
+
+    def live(self, dedup_key: str) -> Alarm | None:
+        """Return the retained alarm of a key, or None."""
+        return self.alarms.get(self._live.get(dedup_key, ""))
+
+    # ── transitions ─────────────────────────────────────────────────────────────────────────────
+
+    def _take(self, pen: Pen, t: Transition) -> None:
+        key = f"{t.rule}|{t.scope}"
+        alarm = self.live(key)
+        if t.lane is Lane.HISTORY:
+            self._take_late(pen, t, key, alarm)
+        elif t.kind is TransitionKind.RAISE:
+            if alarm is None or alarm.condition is not Condition.ACTIVE:
+                self._raise(pen, t, key, alarm)
+            else:
+                self._level(pen, t, alarm)  # the rule began again (new version): the alarm did not
+        elif alarm is None:
+            return  # nothing of this key is retained: an end without a beginning is no news
+        elif t.kind is TransitionKind.LEVEL:
+            self._level(pen, t, alarm)
+        elif t.kind is TransitionKind.CLEAR:
+            self._clear(pen, t, alarm)
+        elif t.kind is TransitionKind.DATA_LOSS:
+            self._lose_sight(pen, alarm, OWN, t)
+        else:
+            self._see_again(pen, alarm, OWN, f"{t.because.zh} | {t.because.en}", t.event_ms)
+
+    def _raise(self, pen: Pen, t: Transition, key: str, previous: Alarm | None) -> None:
+        new = self._draft(pen, t, key)
+        if previous is not None:
+            self._supersede(pen, previous, new)
+            # What an operator put aside stays aside: a shelf is for the point, not for one peak of it.
+            new = replace(new, shelved_until_ms=previous.shelved_until_ms, is_out_of_service=previous.is_out_of_service)
+        silences = self._sight.silences_over(new)
+        if silences:
+            new = replace(new, quality=AlarmQuality.STALE, stale_by=silences, stale_ms=t.event_ms)
+        new = replace(new, suppressed_by=self._hiding.hidden_by(new, self.live))
+        new = pen.alarm(new, "raised", because(t, new), event_ms=t.event_ms, data=facts(t, new), is_new=True)
+        self._keep(new)
+        self._after(pen, new, NoticeReason.FIRST, is_raise=True)
+        for number in self._hiding.candidates(new):
+            child = self.alarms[number]
+            if new.dedup_key in self._hiding.hidden_by(child, self.live):
+                self.suppress(pen, child, new.dedup_key, f"{new.dedup_key} explains it | 由上级告警解释")
+        if self._sight.is_silence(new):
+            for number in self._sight.watching(new):
+                self._lose_sight(pen, self.alarms[number], new.dedup_key, t)
+
+    def _draft(self, pen: Pen, t: Transition, key: str) -> Alarm:
+        number = self._occurrences[key] = self._occurrences.get(key, 0) + 1
+        return draft(self._atlas, t, number, pen.now_ms)
+
+    def _supersede(self, pen: Pen, old: Alarm, new: Alarm) -> None:
+        why = f"occurrence {new.occurrence} carries on | 由第{new.occurrence}次告警接续"
+        self._step(pen, old, "supersede", "superseded", why,
+                   changes={"shelved_until_ms": None, "suppressed_by": (), "is_out_of_service": False})  # fmt: skip
+
+    def _level(self, pen: Pen, t: Transition, alarm: Alarm) -> None:
+        level = t.level or alarm.level
+        if alarm.condition is not Condition.ACTIVE or level == alarm.level:
+            return
+        is_worse = level < alarm.level
+        rule = self._atlas.rule_of(alarm)
+        changes: dict[str, Any] = {
+            "level": level,
+            "peak_level": min(alarm.peak_level, level),
+            "peak_value": peak(rule, alarm.peak_value, t.value),
+            "rule_version": t.rule_version,
+            "rule_origin": origin(t, rule),
+        }
+        if is_worse:
+            changes |= {"because_zh": t.because.zh, "because_en": t.because.en, "acked_by": "", "acked_ms": None}
+        new = self._step(pen, alarm, "worsen" if is_worse else "ease", "worsened" if is_worse else "eased",
+                         because(t, alarm), event_ms=t.event_ms, data=facts(t, alarm), changes=changes)  # fmt: skip
+        if is_worse:
+            if new.suppressed_by and not self._hiding.may_hide(new):
+                for cause in new.suppressed_by:
+                    new = self._release(pen, new, cause, "life safety is never hidden | 生命安全告警不得隐藏")
+            self._after(pen, new, NoticeReason.WORSENED, is_raise=False)
+
+    def _clear(self, pen: Pen, t: Transition, alarm: Alarm) -> None:
+        if alarm.condition is not Condition.ACTIVE:
+            return
+        rule = self._atlas.rule_of(alarm)
+        changes: dict[str, Any] = {"cleared_ms": t.event_ms, "stale_by": (), "stale_ms": None}
+        new = self._step(pen, alarm, "clear", "cleared", because(t, alarm), event_ms=t.event_ms, data=facts(t, alarm),
+                         changes=changes, latches=rule is not None and rule.is_latching)  # fmt: skip
+        self._ended(pen, new, t.event_ms)
+
+    def _ended(self, pen: Pen, alarm: Alarm, event_ms: int) -> None:
+        """The condition is normal again: those who heard of it hear so, and what it hid or blinded comes out."""
+        self._caller.want(alarm, NoticeReason.ENDED)
+        self.book.alarm_changed(alarm.order_id)
+        for number in self._sight.blinded_by(alarm.dedup_key):
+            why = f"{alarm.dedup_key} has ended | 数据恢复"
+            self._see_again(pen, self.alarms[number], alarm.dedup_key, why, event_ms)
+        for number in self._hiding.children(alarm.dedup_key):
+            self._release(pen, self.alarms[number], alarm.dedup_key, f"{alarm.dedup_key} has ended | 抑制源已恢复")
+
+    def _take_late(self, pen: Pen, t: Transition, key: str, alarm: Alarm | None) -> None:
+        """A late reading breached: a dated historical occurrence, or a line in the record of the one that is open."""
+        if alarm is not None and alarm.condition is Condition.ACTIVE:
+            changes: dict[str, Any] = {"peak_value": peak(self._atlas.rule_of(alarm), alarm.peak_value, t.value)}
+            if t.kind is TransitionKind.RAISE:
+                changes["breach_ms"] = min(alarm.breach_ms, t.breach_ms or t.event_ms)
+                changes["peak_level"] = min(alarm.peak_level, t.level or alarm.level)
+            self._keep(pen.alarm(alarm, "amended", because(t, alarm), event_ms=t.event_ms, data=facts(t, alarm),
+                                 changes=changes))  # fmt: skip
+        elif t.kind is TransitionKind.RAISE:
+            late = self._draft(pen, t, key)
+            pen.alarm(late, "historical", because(t, late), event_ms=t.event_ms, data=facts(t, late), is_new=True)
+
+    # ── sight ───────────────────────────────────────────────────────────────────────────────────
+
+    def _lose_sight(self, pen: Pen, alarm: Alarm, cause: str, t: Transition) -> None:
+        if cause in alarm.stale_by or alarm.condition is not Condition.ACTIVE:
+            return
+        changes: dict[str, Any] = {"stale_by": (*alarm.stale_by, cause)}
+        if alarm.quality is AlarmQuality.GOOD:
+            changes["stale_ms"] = t.event_ms
+        why = f"{t.because.zh}, 告警保持 | {t.because.en}; the alarm stands"
+        new = self._step(pen, alarm, "lose_sight", "stale", why, event_ms=t.event_ms, data={"cause": cause},
+                         changes=changes)  # fmt: skip
+        self.book.alarm_changed(new.order_id)
+
+    def _see_again(self, pen: Pen, alarm: Alarm, cause: str, why: str, event_ms: int) -> None:
+        if cause not in alarm.stale_by:
+            return
+        left = tuple(c for c in alarm.stale_by if c != cause)
+        changes: dict[str, Any] = {"stale_by": left}
+        if not left:
+            changes["stale_ms"] = None
+        new = self._step(pen, alarm, "lose_sight" if left else "see_again", "data_back", why, event_ms=event_ms,
+                         data={"cause": cause, "left": list(left)}, changes=changes)  # fmt: skip
+        self.book.alarm_changed(new.order_id)
+
+    # ── hiding ──────────────────────────────────────────────────────────────────────────────────
+
+    def suppress(self, pen: Pen, alarm: Alarm, cause: str, why: str) -> Alarm:
+        """Hide an alarm behind `cause`, a dedup key or a mute's id."""
+        if cause in alarm.suppressed_by:
+            return alarm
+        changes = {"suppressed_by": (*alarm.suppressed_by, cause)}
+        if alarm.suppressed_by:
+            return self._keep(pen.alarm(alarm, "suppressed", why, data={"cause": cause}, changes=changes))
+        return self._step(pen, alarm, "suppress", "suppressed", why, data={"cause": cause}, changes=changes)
+
+    def _release(self, pen: Pen, alarm: Alarm, cause: str, why: str) -> Alarm:
+        if cause not in alarm.suppressed_by:
+            return alarm
+        left = tuple(c for c in alarm.suppressed_by if c != cause)
+        data = {"cause": cause}
+        if left:
+            return self._keep(pen.alarm(alarm, "released", why, data=data, changes={"suppressed_by": left}))
+        return self.uncover(pen, alarm, "release", "released", why, data=data, changes={"suppressed_by": ()})
+
+    def uncover(self, pen: Pen, alarm: Alarm, event: str, kind: str, why: str, **more: Any) -> Alarm:
+        """End an overlay; if it was the last and the alarm is active, it is announced again."""
+        new = self._step(pen, alarm, event, kind, why, **more)
+        if new.condition is not Condition.NORMAL and regions_of(new).overlays == 0:
+            self._after(pen, new, NoticeReason.AGAIN if new.told else NoticeReason.FIRST, is_raise=False)
+        return new
+
+    # ── people and time ─────────────────────────────────────────────────────────────────────────
+
+    def _do(self, pen: Pen, command: Command) -> Answer:
+        if command.id in self._answered:
+            return self._answered[command.id]
+        kind, _, verb = command.verb.rpartition(".")
+        if len(msgspec.json.encode(command.data)) > COMMAND_BYTES_MAX:
+            answer = Answer(command=command.id, ok=False, code="bad_data", subject=command.target,
+                            message=f"the data is larger than {COMMAND_BYTES_MAX} bytes")  # fmt: skip
+        elif kind == "order" or (not kind and (command.target in self.book.orders or verb == "new")):
+            answer = self.book.command(pen, command, verb)
+        else:
+            answer = self._verbs.command(pen, command, verb)
+        self._answered[command.id] = answer
+        if len(self._answered) > ANSWERS_MAX:
+            self._answered.popitem(last=False)
+        return answer
+
+    def _ring(self, pen: Pen) -> None:
+        while self._heap and self._heap[0][0] <= pen.now_ms:
+            at_ms, number = heapq.heappop(self._heap)
+            alarm = self.alarms.get(number)
+            if alarm is not None and alarm.shelved_until_ms is not None and alarm.shelved_until_ms <= pen.now_ms:
+                self.uncover(pen, alarm, "unshelve", "unshelved", "the shelf has ended | 搁置到期", event_ms=at_ms,
+                             changes={"shelved_until_ms": None})  # fmt: skip
+
+    def _withdraw(self, pen: Pen) -> None:
+        """End the alarms of rules that no longer exist: nothing could ever clear them."""
+        for number in self._orphans:
+            alarm = self.alarms.get(number)
+            if alarm is not None and alarm.condition is not Condition.NORMAL:
+                why = f"rule {alarm.rule} no longer covers {alarm.scope} | 规则已撤销"
+                changes: dict[str, Any] = {"cleared_ms": pen.now_ms, "stale_by": (), "stale_ms": None}
+                self._ended(pen, self._step(pen, alarm, "withdraw", "withdrawn", why, changes=changes), pen.now_ms)
+        self._orphans = []
+
+    # ── orders ──────────────────────────────────────────────────────────────────────────────────
+
+    def _after(self, pen: Pen, alarm: Alarm, reason: NoticeReason, *, is_raise: bool) -> None:
+        """An alarm wants attention: announce it, and open or join its order unless it is hidden."""
+        self._caller.want(alarm, reason)
+        if regions_of(alarm).overlays:
+            return
+        number = self.book.on_alarm(pen, alarm, is_raise=is_raise)
+        alarm = self.alarms[alarm.id]
+        if number and number != alarm.order_id:
+            self._step(pen, alarm, "attach", "order_attached", f"work order {number} | 工单 {number}",
+                       data={"order": number}, changes={"order_id": number})  # fmt: skip
+
+    def _alarms_of(self, order: WorkOrder) -> tuple[Alarm, ...]:
+        return tuple(a for key in order.data.get("keys", ()) if (a := self.live(key)) is not None)
+
+    def _confirm(self, pen: Pen, order: WorkOrder) -> None:
+        for alarm in self._alarms_of(order):
+            if alarm.order_id == order.id and not alarm.is_confirmed:
+                why = f"work order {order.id} is {order.state.value} | 工单已办结"
+                self._step(pen, alarm, "confirm", "confirmed", why, data={"order": order.id})
+
+    # ── one step ────────────────────────────────────────────────────────────────────────────────
+
+    def _step(
+        self, pen: Pen, alarm: Alarm, event: str, kind: str, why: str, *, latches: bool = False, **more: Any
+    ) -> Alarm:
+        """Move an alarm by the table and write it; `more` goes to the pen."""
+        regions = step_alarm(regions_of(alarm), event, latches=latches, has_order=self.book.is_open(alarm.order_id))
+        assert regions is not None, f"no row for {event} at {letter(alarm)}"  # noqa: S101 - our own table
+        changes = dict(more.pop("changes", {}))
+        changes |= {"condition": regions.condition, "is_acked": regions.is_acked}
+        changes |= {"is_confirmed": regions.is_confirmed, "quality": regions.quality}
+        return self._keep(pen.alarm(alarm, kind, why, changes=changes, **more))
+
+    def step(self, pen: Pen, alarm: Alarm, event: str, kind: str, why: str, **more: Any) -> Alarm:
+        """Move an alarm for a person (alerts.verbs)."""
+        return self._step(pen, alarm, event, kind, why, **more)
+
+    def _keep(self, alarm: Alarm) -> Alarm:
+        """Remember the newest version while it is retained, and set its alarm clock."""
+        retained = is_retained(alarm)
+        if retained:
+            self.alarms[alarm.id] = alarm
+            self._live[alarm.dedup_key] = alarm.id
+            if alarm.shelved_until_ms is not None:
+                heapq.heappush(self._heap, (alarm.shelved_until_ms, alarm.id))
+        else:
+            self.alarms.pop(alarm.id, None)
+            if self._live.get(alarm.dedup_key) == alarm.id:
+                del self._live[alarm.dedup_key]
+        self._hiding.keep(alarm, is_retained=retained)
+        self._sight.keep(alarm, is_retained=retained)
+        return alarm

@@ -1,0 +1,429 @@
+"""Work orders: opened by alarms, moved by people and clocks, closed only on two witnesses (promises 5 and 7).
+
+Every step goes through `lifecycle.ORDER_ROWS`. One order is open per (cause, asset); further alarms attach to it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from citypulse.model import (
+    SYSTEM,
+    Actor,
+    Alarm,
+    Answer,
+    Command,
+    OrderState,
+    Priority,
+    ReadingBatch,
+    SensorTable,
+    WorkOrder,
+)
+
+from .announce import TOLD, OrderCaller, crew_to_tell
+from .facts import Atlas
+from .guards import FIELDS, GUARDS, Ask, missing
+from .lifecycle import ENDS, EVERYONE, VERIFIED_STATES, OrderRow, find_row, order_verbs, refusal
+from .pen import Pen
+from .proof import Ruling, weigh
+from .sla import CLOCK_NAMES, LIMITS_S, clocks_of, due_ms, elapsed_s, lamp_name, lit, next_lamp_ms, with_clocks
+from .state import REOPEN_WITHIN_S, Opening
+from .steps import Birth, Step, born, changes_of
+from .texts import local_day, span
+from .verification import Witness
+
+_WAITING = frozenset({OrderState.DEFERRED, OrderState.SUSPENDED})
+
+
+class OrderBook:
+    """All open orders and the lately closed; the fold of alarms, commands and time over them."""
+
+    def __init__(
+        self,
+        atlas: Atlas,
+        table: SensorTable,
+        opening: Opening,
+        alarms_of: Callable[[WorkOrder], tuple[Alarm, ...]],
+        confirm: Callable[[Pen, WorkOrder], None],
+    ) -> None:
+        """Stand where the ledger stood. `alarms_of` gives an order's live alarms, `confirm` marks them repaired."""
+        self._atlas = atlas
+        self._teams, self._sites = atlas.config.teams, atlas.config.sites
+        self._zone = ZoneInfo(atlas.config.timezone)
+        self._caller = OrderCaller(atlas.config)
+        self._alarms_of = alarms_of
+        self._confirm = confirm
+        self._serials = dict(opening.order_serials)
+        self.orders: dict[str, WorkOrder] = {}
+        self._open: dict[tuple[str, str], str] = {}
+        self._closed: dict[tuple[str, str], str] = {}
+        self._heap: list[tuple[int, str]] = []
+        self._dirty: set[str] = set()
+        self._witness = Witness(table)
+        for order in sorted(opening.orders, key=lambda o: (o.state_ms, o.id)):
+            self._keep(order)
+        self._witness.follow(self.orders.values())
+
+    # ── alarms ──────────────────────────────────────────────────────────────────────────────────
+
+    def on_alarm(self, pen: Pen, alarm: Alarm, *, is_raise: bool) -> str:
+        """An alarm was raised, worsened or came out of hiding: open, attach or reopen; return the order's id or ""."""
+        cause = (alarm.rule, alarm.site or alarm.scope)
+        number = self._open.get(cause)
+        if number is not None:
+            self._attach(pen, self.orders[number], alarm, is_raise=is_raise)
+            return number
+        rule = self._atlas.rule_of(alarm)
+        plan = rule.order if rule is not None else None
+        if plan is None or alarm.level > plan.opens_at:
+            return ""
+        past = self.orders.get(self._closed.get(cause, ""))
+        if past is not None and self._is_relapse(past, alarm, pen.now_ms):
+            why = f"{span((pen.now_ms - past.state_ms) / 1000)} after closing | 结案后复发: {_why(alarm)}"
+            again = self._system(pen, past, "reopen", why)
+            number = self._joined(pen, again, alarm).id
+        else:
+            birth = Birth(
+                level=alarm.level,
+                cause=cause[0],
+                asset=cause[1],
+                area=alarm.area,
+                domain=alarm.domain,
+                note=f"{alarm.because_zh} · {alarm.because_en}",
+                plan=plan,
+                alarm=alarm,
+                watched=self._atlas.watched(alarm.rule, alarm.scope),
+            )
+            number = self._report(pen, SYSTEM, _why(alarm), birth)
+            self._system(pen, self.orders[number], "file", "filed at once by its rule | 规则自动立案")
+        self._send(pen, self.orders[number])
+        return number
+
+    def alarm_changed(self, order_id: str) -> None:
+        """An alarm of this order changed its condition or quality: judge the proof again this tick."""
+        if order_id in self.orders:
+            self._dirty.add(order_id)
+
+    def is_open(self, order_id: str) -> bool:
+        """True when the order exists and has not ended."""
+        order = self.orders.get(order_id)
+        return order is not None and order.state not in ENDS
+
+    def _is_relapse(self, past: WorkOrder, alarm: Alarm, now_ms: int) -> bool:
+        return alarm.dedup_key in past.data.get("keys", ()) and now_ms - past.state_ms <= REOPEN_WITHIN_S * 1000
+
+    def _attach(self, pen: Pen, order: WorkOrder, alarm: Alarm, *, is_raise: bool) -> None:
+        is_worse = alarm.level < order.level
+        if not is_raise and not is_worse:
+            return
+        order = self._joined(pen, order, alarm)
+        if order.state in VERIFIED_STATES:
+            self._system(pen, order, "rework", f"in alarm again after the report | 反馈后再次告警: {_why(alarm)}")
+        elif order.state in _WAITING and is_worse:
+            self._system(pen, order, "resume", f"it became worse | 情况恶化: {_why(alarm)}")
+        elif is_worse:
+            self._caller.tell(pen, order, "attached")
+
+    def _joined(self, pen: Pen, order: WorkOrder, alarm: Alarm) -> WorkOrder:
+        level = min(order.level, alarm.level)
+        clocks = clocks_of(order)
+        if level < order.level and "T4" in clocks:
+            # Retroactive: the stricter limit counts from when the clock was started.
+            limit_s = min(clocks["T4"].limit_s, LIMITS_S[level]["T4"])
+            clocks["T4"] = lit(order, replace(clocks["T4"], limit_s=limit_s, lamps=0), pen.now_ms)
+        changes: dict[str, Any] = {
+            "level": level,
+            "alarm_ids": tuple(dict.fromkeys((*order.alarm_ids, alarm.id))),
+            "watched": tuple(dict.fromkeys((*order.watched, *self._atlas.watched(alarm.rule, alarm.scope)))),
+            "data": with_clocks(order.data, clocks)
+            | {"keys": list(dict.fromkeys((*order.data.get("keys", ()), alarm.dedup_key)))},
+        }
+        if "T4" in clocks and (due := due_ms(order, clocks["T4"])) is not None:
+            changes["due_ms"] = due
+        new = pen.order(
+            order,
+            "attached",
+            _why(alarm),
+            event_ms=alarm.raised_ms,
+            data={"alarm": alarm.id, "level": alarm.level.colour, "order_level": level.colour},
+            changes=changes,
+        )
+        return self._keep(new)
+
+    def _send(self, pen: Pen, order: WorkOrder) -> None:
+        crews = self._caller.crews_for(order)
+        if len(crews) == 1:
+            why = f"only {crews[0]} is responsible here | 责任队伍唯一"
+            self._system(pen, order, "dispatch", why, {"team": crews[0]})
+        else:
+            self._caller.tell(pen, order, "undispatched")
+
+    # ── people ──────────────────────────────────────────────────────────────────────────────────
+
+    def command(self, pen: Pen, command: Command, verb: str) -> Answer:
+        """Do what a person asks, or say why not and what is allowed."""
+        if verb == "new":
+            return self._new(pen, command)
+        order = self.orders.get(command.target)
+        if order is None:
+            return _no(command, "not_found", f"no open or lately closed work order {command.target!r}")
+        if verb == "comment":
+            return self._comment(pen, command, order)
+        actor, data = command.actor, command.data
+        row = find_row(order.state, verb, actor.role, order.level)
+        if row is None or actor.role == "system":
+            code, said = refusal(order.id, order.state, verb, actor.role, order.level)
+            return self._refuse(command, order, code, said)
+        if wrong := missing(row.needs, data):
+            return self._refuse(command, order, "bad_data", f'WorkOrder {order.id}: "{verb}": {wrong}')
+        for guard in row.guards:
+            if said := GUARDS[guard](self._ask(order, actor, data, pen.now_ms)):
+                return self._refuse(command, order, "not_allowed", f'WorkOrder {order.id}: "{verb}" is refused: {said}')
+        acted = data.get("acted_ms")
+        is_known = isinstance(acted, int) and order.opened_ms <= acted <= pen.now_ms
+        why = str(data.get("reason") or data.get("note") or row.name.en)
+        new = self._step(pen, order, row, f"{actor.name} ({actor.role}): {why}", actor, data,
+                         event_ms=acted if is_known else None)  # fmt: skip
+        message = f"WorkOrder {new.id} is {new.state.name}"
+        return Answer(command=command.id, ok=True, message=message, subject=new.id,
+                      allowed=order_verbs(new.state, new.level))  # fmt: skip
+
+    def _comment(self, pen: Pen, command: Command, order: WorkOrder) -> Answer:
+        if command.actor.role not in EVERYONE or (wrong := missing(("note",), command.data)):
+            wrong = wrong if command.actor.role in EVERYONE else f"role {command.actor.role} may not comment"
+            return self._refuse(command, order, "bad_data", f"WorkOrder {order.id}: {wrong}")
+        self._keep(pen.order(order, "commented", command.data["note"], actor=command.actor))
+        return Answer(command=command.id, ok=True, message="noted", subject=order.id)
+
+    def _new(self, pen: Pen, command: Command) -> Answer:
+        data, actor = command.data, command.actor
+        if wrong := missing(("site", "cause"), data):
+            return _no(command, "bad_data", f"a new work order {wrong}")
+        colour = str(data.get("level", "yellow"))
+        if colour not in {p.colour for p in Priority}:
+            return _no(command, "bad_data", f"level must be red, orange, yellow or blue, not {colour!r}")
+        level = Priority.from_colour(colour)
+        if actor.role == "system" or find_row(None, "new", actor.role, level) is None:
+            return _no(command, "forbidden", f"role {actor.role} may not report; duty, lead or dispatcher may")
+        site = self._sites.get(data["site"])
+        if site is None:
+            return _no(command, "bad_data", f"site {data['site']!r} is not known")
+        cause = (data["cause"], site.id)
+        if cause in self._open:
+            said = f"WorkOrder {self._open[cause]} is open for {cause[0]} at {site.id}; comment on that one"
+            return replace(_no(command, "exists", said), subject=self._open[cause])
+        note = str(data.get("note", ""))[:500]
+        birth = Birth(
+            level=level,
+            cause=cause[0],
+            asset=site.id,
+            area=site.area,
+            domain=site.domain,
+            note=note,
+            template=str(data.get("template", ""))[:100],
+        )
+        number = self._report(pen, actor, f"{actor.name} ({actor.role}): {note or cause[0]}", birth)
+        allowed = order_verbs(OrderState.REPORTED, level)
+        return Answer(
+            command=command.id, ok=True, message=f"WorkOrder {number} is REPORTED", subject=number, allowed=allowed
+        )
+
+    def _refuse(self, command: Command, order: WorkOrder, code: str, said: str) -> Answer:
+        allowed = order_verbs(order.state, order.level, command.actor.role)
+        return replace(_no(command, code, said), allowed=allowed, subject=order.id)
+
+    # ── time and sensors ────────────────────────────────────────────────────────────────────────
+
+    def count(self, batch: ReadingBatch) -> None:
+        """Let the sensors testify: count good live readings for the orders that wait for proof."""
+        self._dirty |= self._witness.count(batch)
+
+    def ring(self, pen: Pen) -> None:
+        """Light lamps and end waits whose time has come."""
+        while self._heap and self._heap[0][0] <= pen.now_ms:
+            number = heapq.heappop(self._heap)[1]
+            order = self.orders.get(number)
+            if order is None:
+                continue
+            if order.state in ENDS:
+                if pen.now_ms - order.state_ms > REOPEN_WITHIN_S * 1000:
+                    self._forget(order)
+                continue
+            review = order.data.get("waiting", {}).get("review_ms")
+            if order.state in _WAITING and review is not None and review <= pen.now_ms:
+                order = self._system(pen, order, "resume", "the review date has come | 复核日期已到")
+            self._light(pen, order)
+            if order.state in VERIFIED_STATES:
+                self._dirty.add(number)
+
+    def judge(self, pen: Pen) -> None:
+        """Weigh the sensors' testimony of every order it may have changed for."""
+        for number in sorted(self._dirty):
+            order = self.orders.get(number)
+            if order is not None and order.state in VERIFIED_STATES and order.fed_back_ms is not None:
+                self._judge(pen, order)
+        self._dirty.clear()
+
+    def _judge(self, pen: Pen, order: WorkOrder) -> None:
+        if "sensors_ok" not in order.data:
+            weighed = weigh(order, self._alarms_of(order), self._witness, self._atlas.rule_of, pen.now_ms)
+            if weighed.until_ms is not None:
+                self._wake(order.id, weighed.until_ms)
+            if weighed.ruling is Ruling.NOT_REPAIRED:
+                self._system(pen, order, "rework", weighed.because)
+                return
+            if weighed.ruling is Ruling.PROVEN:
+                data = {**order.data, "sensors_ok": weighed.data}
+                order = self._keep(
+                    pen.order(order, "sensors_proven", weighed.because, data=weighed.data, changes={"data": data})
+                )
+            elif weighed.ruling is Ruling.NOT_SEEN and "proof_asked_ms" not in order.data:
+                data = {**order.data, "proof_asked_ms": pen.now_ms}
+                order = self._keep(
+                    pen.order(order, "proof_wanted", weighed.because, data=weighed.data, changes={"data": data})
+                )
+                self._caller.tell(pen, order, "proof_wanted")
+        row = find_row(order.state, "close", "system", order.level)
+        ask = self._ask(order, SYSTEM, {}, pen.now_ms)
+        if row is not None and "sensors_ok" in order.data and not any(GUARDS[g](ask) for g in row.guards):
+            self._step(pen, order, row, "sensors and checker agree | 传感器与核查员两证齐全", SYSTEM, {})
+
+    def _light(self, pen: Pen, order: WorkOrder) -> None:
+        for name, clock in clocks_of(order).items():
+            new = lit(order, clock, pen.now_ms)
+            for step in range(clock.lamps, new.lamps):
+                what = lamp_name(step)
+                used = elapsed_s(order, clock, pen.now_ms)
+                why = (f"{CLOCK_NAMES[name].en} has used {span(used)} of {span(clock.limit_s)}: {what.en} | "
+                       f"{CLOCK_NAMES[name].zh}{what.zh}")  # fmt: skip
+                changes: dict[str, Any] = {"is_supervised": order.is_supervised or step >= 2}
+                changes["data"] = with_clocks(order.data, {**clocks_of(order), name: replace(clock, lamps=step + 1)})
+                data = {"clock": name, "lamp": step, "elapsed_s": used, "limit_s": clock.limit_s}
+                order = self._keep(
+                    pen.order(order, "supervised" if step >= 2 else "lamp", why, data=data, changes=changes)
+                )
+            if new.lamps > clock.lamps:
+                self._caller.remind(pen, order, name, new.lamps - 1)
+
+    def _wake(self, number: str, at_ms: int) -> None:
+        if (at_ms, number) not in self._heap[:64]:  # a cheap guard against the same alarm clock set twice
+            heapq.heappush(self._heap, (at_ms, number))
+
+    # ── one step ────────────────────────────────────────────────────────────────────────────────
+
+    def _ask(self, order: WorkOrder, actor: Actor, data: dict[str, Any], now_ms: int) -> Ask:
+        is_waiting = order.state in VERIFIED_STATES and order.fed_back_ms is not None
+        return Ask(
+            order=order,
+            actor=actor,
+            data=data,
+            now_ms=now_ms,
+            teams=self._teams,
+            alarms=self._alarms_of(order),
+            verdict=self._witness.verdict(order, order.fed_back_ms or 0) if is_waiting else None,
+            window_s=self._witness.window_s(order),
+            twin=twin if (twin := self._open.get((order.cause, order.asset), "")) != order.id else "",
+        )
+
+    def _system(
+        self, pen: Pen, order: WorkOrder, verb: str, because: str, data: dict[str, Any] | None = None
+    ) -> WorkOrder:
+        row = find_row(order.state, verb, "system", order.level)
+        assert row is not None, f"no row for the system's {verb} in {order.state}"  # noqa: S101 - our own table
+        return self._step(pen, order, row, because, SYSTEM, data or {})
+
+    def _step(
+        self,
+        pen: Pen,
+        order: WorkOrder,
+        row: OrderRow,
+        because: str,
+        actor: Actor,
+        data: dict[str, Any],
+        *,
+        event_ms: int | None = None,
+    ) -> WorkOrder:
+        step = Step(row=row, order=order, actor=actor, data=data, now_ms=pen.now_ms, teams=self._teams)
+        said = {k: v for k, v in data.items() if k in _SAID}
+        new = pen.order(order, row.done, because, event_ms=event_ms, actor=actor,
+                        data={"transition": row.number, **said}, changes=changes_of(step))  # fmt: skip
+        self._keep(new)
+        if (order.state in VERIFIED_STATES) != (new.state in VERIFIED_STATES):
+            self._witness.follow(self.orders.values())
+        if new.state in VERIFIED_STATES:
+            self._dirty.add(new.id)
+        if new.state is not order.state:
+            pen.obsolete(new.id, f"the order is {new.state.name} now")
+        if new.state in ENDS:
+            self._confirm(pen, new)
+        if row.done in TOLD:
+            self._caller.tell(pen, new, row.done, crew=crew_to_tell(order, new))
+        return new
+
+    def _report(self, pen: Pen, actor: Actor, because: str, birth: Birth) -> str:
+        day = local_day(pen.now_ms, self._zone)
+        self._serials[day] = self._serials.get(day, 0) + 1
+        order = born(f"WO-{day}-{self._serials[day]:04d}", birth, pen.now_ms)
+        row = find_row(None, "new", actor.role, birth.level)
+        assert row is not None, f"no row for a report by {actor.role}"  # noqa: S101 - our own table
+        step = Step(row=row, order=order, actor=actor, data={}, now_ms=pen.now_ms, teams=self._teams)
+        alarm = birth.alarm
+        snapshot = {} if alarm is None else {
+            "alarm": alarm.id, "rule": alarm.rule, "version": alarm.rule_version, "value": alarm.peak_value
+        }  # fmt: skip
+        new = pen.order(order, row.done, because, event_ms=alarm.raised_ms if alarm is not None else None, actor=actor,
+                        data={"transition": row.number, **snapshot}, changes=changes_of(step), is_new=True)  # fmt: skip
+        return self._keep(new).id
+
+    def _keep(self, order: WorkOrder) -> WorkOrder:
+        """Remember the newest version and set its alarm clocks."""
+        self.orders[order.id] = order
+        cause = (order.cause, order.asset)
+        if order.state in ENDS:
+            if self._open.get(cause) == order.id:
+                del self._open[cause]
+            if order.state is OrderState.CLOSED:
+                self._closed[cause] = order.id
+                self._wake(order.id, order.state_ms + REOPEN_WITHIN_S * 1000 + 1)
+            else:
+                self._forget(order)
+            return order
+        self._open[cause] = order.id
+        for clock in clocks_of(order).values():
+            if (at := next_lamp_ms(order, clock)) is not None:
+                self._wake(order.id, at)
+        if order.state in _WAITING and (review := order.data.get("waiting", {}).get("review_ms")) is not None:
+            self._wake(order.id, review)
+        if order.state in VERIFIED_STATES:
+            self._dirty.add(order.id)
+        return order
+
+    def _forget(self, order: WorkOrder) -> None:
+        self.orders.pop(order.id, None)
+        if self._closed.get((order.cause, order.asset)) == order.id:
+            del self._closed[(order.cause, order.asset)]
+
+    # ── snapshots ───────────────────────────────────────────────────────────────────────────────
+
+    def state(self) -> dict[str, Any]:
+        """Return what the ledger does not hold: the sensors' testimony so far."""
+        return self._witness.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take the testimony back."""
+        self._witness.restore(state)
+
+
+_SAID: Final = (*FIELDS, "position", "materials", "proof", "photo", "mis_dispatch", "duplicate_of", "acted_ms")
+
+
+def _no(command: Command, code: str, said: str) -> Answer:
+    return Answer(command=command.id, ok=False, message=said, code=code, subject=command.target)
+
+
+def _why(alarm: Alarm) -> str:
+    return f"{alarm.because_zh} | {alarm.because_en} ({alarm.rule_origin})"

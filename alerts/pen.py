@@ -1,0 +1,158 @@
+"""The one pen that writes the record: a change of an alarm or order, its event and its revision always go together."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from citypulse.model import SYSTEM, Actor, Alarm, Effects, Event, Notice, NoticeKind, Priority, WorkOrder
+
+from .lifecycle import letter
+
+TEXT_MAX = 2_000  # characters of a reason or note that are kept; a record is not a store for documents
+
+
+def idem_key(subject: str, rev: int, kind: NoticeKind, channel: str, target: str, step: int) -> str:
+    """Return the key that every try of one notice carries: sha256 over what makes it this notice."""
+    text = "|".join((subject, str(rev), kind.value, channel, target, str(step)))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def json_ready(value: Any) -> Any:
+    """Return `value` with NaN and infinities as None, so that every event can be written as strict JSON."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(k): json_ready(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_ready(v) for v in value]
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """One way to tell somebody: which channel, whom, and by which rule of the routing."""
+
+    channel: str
+    target: str
+    reason: str
+
+    @property
+    def key(self) -> str:
+        """`channel|target`, as kept in `Alarm.told`."""
+        return f"{self.channel}|{self.target}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Pen:
+    """Writes one tick's effects. `now_ms` is the tick's wall time, epoch ms."""
+
+    now_ms: int
+    effects: Effects = field(default_factory=Effects)
+
+    def alarm(
+        self,
+        old: Alarm,
+        kind: str,
+        because: str,
+        *,
+        event_ms: int | None = None,
+        actor: Actor = SYSTEM,
+        data: dict[str, Any] | None = None,
+        changes: dict[str, Any] | None = None,
+        is_new: bool = False,
+    ) -> Alarm:
+        """Write the next revision of an alarm with its event, and return it."""
+        new = replace(old, rev=old.rev + 1, **(changes or {}))
+        self.effects.alarms[new.id] = new
+        self._event(new.id, "alarm", new.rev, kind, because, event_ms, actor, data,
+                    "" if is_new else letter(old), letter(new))  # fmt: skip
+        return new
+
+    def order(
+        self,
+        old: WorkOrder,
+        kind: str,
+        because: str,
+        *,
+        event_ms: int | None = None,
+        actor: Actor = SYSTEM,
+        data: dict[str, Any] | None = None,
+        changes: dict[str, Any] | None = None,
+        is_new: bool = False,
+    ) -> WorkOrder:
+        """Write the next revision of an order with its event, and return it."""
+        new = replace(old, rev=old.rev + 1, **(changes or {}))
+        self.effects.orders[new.id] = new
+        self._event(new.id, "order", new.rev, kind, because, event_ms, actor, data,
+                    "" if is_new else old.state.value, new.state.value)  # fmt: skip
+        return new
+
+    def notice(
+        self,
+        way: Way,
+        *,
+        subject: str,
+        subject_kind: str,
+        rev: int,
+        kind: NoticeKind,
+        level: Priority,
+        title: str,
+        body: str,
+        step: int = 0,
+    ) -> None:
+        """Enqueue one notice; it is delivered only after the commit."""
+        self.effects.notices.append(
+            Notice(
+                idem_key=idem_key(subject, rev, kind, way.channel, way.target, step),
+                subject=subject,
+                subject_kind=subject_kind,
+                rev=rev,
+                kind=kind,
+                step=step,
+                channel=way.channel,
+                target=way.target,
+                level=level,
+                title=title,
+                body=body,
+                reason=way.reason,
+                created_ms=self.now_ms,
+                not_before_ms=self.now_ms,
+            )
+        )
+
+    def obsolete(self, subject: str, reason: str) -> None:
+        """Drop what is still unsent about `subject` from earlier ticks."""
+        self.effects.obsolete.append((subject, reason))
+
+    def _event(
+        self,
+        subject: str,
+        subject_kind: str,
+        rev: int,
+        kind: str,
+        because: str,
+        event_ms: int | None,
+        actor: Actor,
+        data: dict[str, Any] | None,
+        from_state: str,
+        to_state: str,
+    ) -> None:
+        self.effects.events.append(
+            Event(
+                subject=subject,
+                subject_kind=subject_kind,
+                rev=rev,
+                kind=kind,
+                event_ms=self.now_ms if event_ms is None else event_ms,
+                wall_ms=self.now_ms,
+                actor=actor.name,
+                actor_role=actor.role,
+                from_state=from_state,
+                to_state=to_state,
+                because=because[:TEXT_MAX],
+                data=json_ready(data or {}),
+            )
+        )

@@ -1,0 +1,132 @@
+"""Clocks of work orders: how long a step may take, what it has taken, and the lamps that light on the way.
+
+A clock is part of its order's data, so it survives a restart as the order does and can be recomputed from the
+order's events. elapsed = wall - union(pauses): only T4 pauses, while an order is deferred or suspended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from citypulse.model import Priority, Text, WorkOrder
+
+M: Final = 60.0
+H: Final = 3_600.0
+D: Final = 86_400.0
+
+LIMITS_S: Final[dict[Priority, dict[str, float]]] = {
+    # Proposal of domain.md 2.5 (no national figure), natural time. T1 file, T1b field check, T2 dispatch, T3 sign for,
+    # Tsite be there, T4 handle, T5 check. Where 2.5 gives none (T1b; Tsite of yellow and blue) the longer
+    # neighbour is used.
+    Priority.P1: {"T1": M, "T1b": 3 * M, "T2": 3 * M, "T3": 5 * M, "Tsite": 15 * M, "T4": 2 * H, "T5": 2 * H},
+    Priority.P2: {"T1": 3 * M, "T1b": 5 * M, "T2": 5 * M, "T3": 10 * M, "Tsite": 30 * M, "T4": 4 * H, "T5": 4 * H},
+    Priority.P3: {"T1": 10 * M, "T1b": 2 * H, "T2": 20 * M, "T3": H, "Tsite": 4 * H, "T4": D, "T5": D},
+    Priority.P4: {"T1": 30 * M, "T1b": D, "T2": H, "T3": 4 * H, "Tsite": D, "T4": 5 * D, "T5": 2 * D},
+}
+REWORK_SHARE: Final = 0.5  # T4' of a rework: half the original,
+REWORK_S_MAX: Final = D  # at most a day (domain.md 2.5, 17)
+EXTENSION_SHARE: Final = 0.5  # the preset first extension: half the original limit
+EXTENSIONS_MAX: Final = 2
+
+LAMPS: Final = (0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)
+"""Shares of the limit at which something happens: yellow, orange, red, then five steps of the responsibility chain."""
+LAMP_NAMES: Final = (
+    Text(zh="黄灯", en="yellow lamp"),
+    Text(zh="橙灯", en="orange lamp"),
+    Text(zh="红灯", en="red lamp"),
+)
+CLOCK_NAMES: Final = {
+    "T1": Text(zh="立案", en="filing"),
+    "T1b": Text(zh="核实", en="verifying"),
+    "T2": Text(zh="派遣", en="dispatching"),
+    "T3": Text(zh="接单", en="accepting"),
+    "Tsite": Text(zh="到场", en="arriving"),
+    "T4": Text(zh="处置", en="handling"),
+    "T5": Text(zh="核查", en="checking"),
+}
+
+
+def lamp_name(step: int) -> Text:
+    """Return what lamp number `step` (from 0) is called."""
+    if step < len(LAMP_NAMES):
+        return LAMP_NAMES[step]
+    climbed = step - len(LAMP_NAMES) + 1
+    return Text(zh=f"超期督办第{climbed}级", en=f"overdue, step {climbed} of the responsibility chain")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlaClock:
+    """One running clock of an order. `paused_before_s` is the order's pause total when the clock was started."""
+
+    name: str
+    start_ms: int
+    limit_s: float
+    lamps: int = 0  # how many have lit
+    paused_before_s: float = 0.0
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the clock as kept in `WorkOrder.data["clocks"]`."""
+        return {
+            "start_ms": self.start_ms,
+            "limit_s": self.limit_s,
+            "lamps": self.lamps,
+            "paused_before_s": self.paused_before_s,
+        }
+
+
+def clocks_of(order: WorkOrder) -> dict[str, SlaClock]:
+    """Return the order's running clocks by name."""
+    return {name: SlaClock(name=name, **kept) for name, kept in order.data.get("clocks", {}).items()}
+
+
+def with_clocks(order_data: dict[str, Any], clocks: dict[str, SlaClock]) -> dict[str, Any]:
+    """Return order data in which `clocks` are the running ones."""
+    return {**order_data, "clocks": {name: clock.as_data() for name, clock in clocks.items()}}
+
+
+def paused_s(order: WorkOrder, clock: SlaClock, now_ms: int) -> float:
+    """Return how long this clock has stood still, seconds; only T4 ever does."""
+    if clock.name != "T4":
+        return 0.0
+    running = 0.0 if order.paused_since_ms is None else max(0, now_ms - order.paused_since_ms) / 1000
+    return order.paused_s - clock.paused_before_s + running
+
+
+def elapsed_s(order: WorkOrder, clock: SlaClock, now_ms: int) -> float:
+    """Return the seconds that count: wall minus pauses, never negative."""
+    return max(0.0, (now_ms - clock.start_ms) / 1000 - paused_s(order, clock, now_ms))
+
+
+def due_ms(order: WorkOrder, clock: SlaClock, share: float = 1.0) -> int | None:
+    """Return when the clock will have used `share` of its limit, epoch ms; None while it stands still."""
+    if clock.name == "T4" and order.paused_since_ms is not None:
+        return None
+    pauses_s = order.paused_s - clock.paused_before_s if clock.name == "T4" else 0.0
+    return clock.start_ms + round((clock.limit_s * share + pauses_s) * 1000)
+
+
+def next_lamp_ms(order: WorkOrder, clock: SlaClock) -> int | None:
+    """Return when the next lamp lights, epoch ms; None when all have, or the clock stands still."""
+    if clock.lamps >= len(LAMPS):
+        return None
+    return due_ms(order, clock, LAMPS[clock.lamps])
+
+
+def lit(order: WorkOrder, clock: SlaClock, now_ms: int) -> SlaClock:
+    """Return the clock with every lamp lit whose time has come."""
+    lamps = clock.lamps
+    # Compared in whole milliseconds, as the alarm clock was set: 180 s x 0.8 is not 144 in floating point.
+    while lamps < len(LAMPS) and (at := due_ms(order, clock, LAMPS[lamps])) is not None and now_ms >= at:
+        lamps += 1
+    return replace(clock, lamps=lamps)
+
+
+def dimmed(order: WorkOrder, clock: SlaClock, now_ms: int) -> SlaClock:
+    """Return the clock after its limit grew: lamps that are no longer due may light again."""
+    return lit(order, replace(clock, lamps=0), now_ms)
+
+
+def rework_limit_s(level: Priority) -> float:
+    """Return T4' of a rework, seconds."""
+    return min(LIMITS_S[level]["T4"] * REWORK_SHARE, REWORK_S_MAX)

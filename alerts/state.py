@@ -1,0 +1,45 @@
+"""What the desk needs to stand where it stood: alarms and orders that are open, and the last numbers given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from citypulse.model import Alarm, WorkOrder
+
+REOPEN_WITHIN_S = 72 * 3600  # the same alarm within 72 h of closing is the same trouble again (domain.md 2.5, 19)
+
+
+class Opening(Protocol):
+    """What the ledger hands over at the start; `OpenState` is one, the ledger's own type may be another."""
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """Alarms for which `lifecycle.is_retained` holds."""
+        ...
+
+    @property
+    def orders(self) -> tuple[WorkOrder, ...]:
+        """Orders that have not ended, and those closed within `REOPEN_WITHIN_S`."""
+        ...
+
+    @property
+    def occurrences(self) -> Mapping[str, int]:
+        """The last occurrence number of each dedup key ever raised."""
+        ...
+
+    @property
+    def order_serials(self) -> Mapping[str, int]:
+        """The last order number of each local day, `yyyymmdd`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenState:
+    """A city in which nothing is open, unless told otherwise."""
+
+    alarms: tuple[Alarm, ...] = ()
+    orders: tuple[WorkOrder, ...] = ()
+    occurrences: Mapping[str, int] = field(default_factory=dict)
+    order_serials: Mapping[str, int] = field(default_factory=dict)

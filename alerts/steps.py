@@ -1,0 +1,273 @@
+"""What each step changes in a work order beside its state: one small pure function per kind of step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from citypulse.model import Actor, Alarm, OrderPlan, OrderState, Priority, Team, WorkOrder
+
+from .lifecycle import ENDS, OrderRow
+from .sla import (
+    EXTENSION_SHARE,
+    LIMITS_S,
+    SlaClock,
+    clocks_of,
+    dimmed,
+    due_ms,
+    rework_limit_s,
+    with_clocks,
+)
+
+PROOFS: Final = ("sensors_ok", "proof_asked_ms", "passed", "proof")  # what a rework or a reopening makes void
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step that the table and the guards have allowed."""
+
+    row: OrderRow
+    order: WorkOrder
+    actor: Actor
+    data: dict[str, Any]
+    now_ms: int
+    teams: dict[str, Team]
+
+
+@dataclass(slots=True, kw_only=True)
+class Change:
+    """Fields of the order to set, keys of its data to set and to drop."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+
+
+def _sent(step: Step) -> Change:
+    team = step.teams[step.data["team"]]
+    return Change(fields={"team": team.id, "unit": team.unit or team.id})
+
+
+def _returned(step: Step) -> Change:
+    wrong = step.data.get("mis_dispatch") is True
+    return Change(fields={"team": "", "unit": ""}, data={"mis_dispatch": wrong}, drop=("return_asked",))
+
+
+def _hands(step: Step) -> list[str]:
+    return sorted({*step.order.data.get("hands", ()), step.actor.name})
+
+
+def _arrived(step: Step) -> Change:
+    arrival = {"at_ms": step.now_ms, "by": step.actor.name, "position": step.data.get("position")}
+    return Change(data={"arrival": arrival, "hands": _hands(step)})
+
+
+def _asked(step: Step) -> Change:
+    return Change(data={step.row.done: {"by": step.actor.name, "reason": step.data["reason"]}})
+
+
+def _extended(step: Step) -> Change:
+    order = step.order
+    clock = clocks_of(order)["T4"]
+    more_s = clock.limit_s * EXTENSION_SHARE
+    if "until_ms" in step.row.needs:
+        more_s = (step.data["until_ms"] - (order.due_ms or step.now_ms)) / 1000
+    clock = dimmed(order, replace(clock, limit_s=clock.limit_s + more_s), step.now_ms)
+    old = [*order.data.get("old_due_ms", ()), order.due_ms]
+    return Change(
+        fields={"extensions": order.extensions + 1},
+        data={"clocks": with_clocks({}, {**clocks_of(order), "T4": clock})["clocks"], "old_due_ms": old},
+        drop=("extension_asked",),
+    )
+
+
+def _put_off(step: Step) -> Change:
+    keys = ("reason", "plan", "interim", "review_ms")
+    kept = {k: step.data[k] for k in keys if k in step.data}
+    return Change(fields={"paused_since_ms": step.now_ms}, data={"waiting": kept})
+
+
+def _resumed(step: Step) -> Change:
+    since = step.order.paused_since_ms
+    more_s = 0.0 if since is None else max(0, step.now_ms - since) / 1000
+    return Change(fields={"paused_s": step.order.paused_s + more_s, "paused_since_ms": None}, drop=("waiting",))
+
+
+def _fed_back(step: Step) -> Change:
+    keys = ("photo_before", "photo_after", "action", "materials", "note", "position")
+    repair = {k: step.data[k] for k in keys if step.data.get(k) is not None}
+    return Change(
+        fields={"handler": step.actor.name, "fed_back_ms": step.now_ms, "checked_by": ""},
+        data={"repair": repair, "hands": _hands(step)},
+        drop=PROOFS,
+    )
+
+
+def _passed(step: Step) -> Change:
+    said = {k: step.data[k] for k in ("photo", "note", "position") if step.data.get(k) is not None}
+    return Change(
+        fields={"checked_by": step.actor.name}, data={"passed": {"by": step.actor.name, "at_ms": step.now_ms, **said}}
+    )
+
+
+def _closed(step: Step) -> Change:
+    order = step.order
+    checker = order.checked_by if "passed" in order.data else step.actor.name
+    closing = {"at_ms": step.now_ms, "by": step.actor.name, "checked_by": checker}
+    data: dict[str, Any] = {"closings": [*order.data.get("closings", ()), closing]}
+    if step.data.get("proof") is not None:
+        data["proof"] = step.data["proof"]
+    return Change(fields={"checked_by": checker}, data=data)
+
+
+def _rework(step: Step) -> Change:
+    return Change(
+        fields={"rework_count": step.order.rework_count + 1, "fed_back_ms": None, "checked_by": ""}, drop=PROOFS
+    )
+
+
+def _reopened(step: Step) -> Change:
+    order = step.order
+    previous = order.alarm_ids[-1] if order.alarm_ids else order.id
+    return Change(
+        fields={
+            "recurrence_of": previous,
+            "fed_back_ms": None,
+            "checked_by": "",
+            "handler": "",
+            "team": "",
+            "unit": "",
+            "due_ms": None,
+            "first_due_ms": None,
+            "extensions": 0,
+        },
+        data={"reopened": order.data.get("reopened", 0) + 1},
+        drop=PROOFS,
+    )
+
+
+def _ended(step: Step) -> Change:
+    keys = ("code", "reason", "duplicate_of")
+    return Change(data={"ending": {k: step.data[k] for k in keys if step.data.get(k) is not None}})
+
+
+def _supervised(_: Step) -> Change:
+    return Change(fields={"is_supervised": True})
+
+
+CHANGES: Final[dict[str, Callable[[Step], Change]]] = {
+    "dispatched": _sent,
+    "redispatched": _sent,
+    "returned": _returned,
+    "return_asked": _asked,
+    "arrived": _arrived,
+    "extension_asked": _asked,
+    "extended": _extended,
+    "deferred": _put_off,
+    "suspended": _put_off,
+    "resumed": _resumed,
+    "fed_back": _fed_back,
+    "check_passed": _passed,
+    "closed": _closed,
+    "rework": _rework,
+    "reopened": _reopened,
+    "rejected": _ended,
+    "cancelled": _ended,
+    "supervised": _supervised,
+}
+
+
+def _clocks(step: Step, order: WorkOrder) -> dict[str, SlaClock]:
+    """Return the clocks that run after the step."""
+    row = step.row
+    clocks = {} if row.to in ENDS else clocks_of(order)
+    for name in row.stops:
+        clocks.pop(name, None)
+    keeps_t4 = row.done == "redispatched" and not order.data.get("mis_dispatch")
+    for name in row.starts:
+        if name == "T4" and name in clocks and keeps_t4:
+            continue  # a crew that changes does not give the city more time
+        limit_s = rework_limit_s(order.level) if row.done == "rework" else LIMITS_S[order.level][name]
+        clocks[name] = SlaClock(name=name, start_ms=step.now_ms, limit_s=limit_s, paused_before_s=order.paused_s)
+    return clocks
+
+
+def changes_of(step: Step) -> dict[str, Any]:
+    """Return every field of the order that the step changes, clocks and deadlines included."""
+    order, row = step.order, step.row
+    change = CHANGES[row.done](step) if row.done in CHANGES else Change()
+    fields: dict[str, Any] = dict(change.fields)
+    if row.to is not None:
+        fields["state"] = row.to
+        fields["state_ms"] = step.now_ms
+    data = {k: v for k, v in order.data.items() if k not in change.drop} | change.data
+    draft = replace(order, **fields, data=data)
+    clocks = _clocks(step, draft)
+    fields["data"] = with_clocks(data, clocks)
+    if row.to in ENDS and draft.paused_since_ms is not None:
+        fields["paused_s"] = draft.paused_s + max(0, step.now_ms - draft.paused_since_ms) / 1000
+        fields["paused_since_ms"] = None
+    if "T4" in clocks:
+        due = due_ms(draft, clocks["T4"])
+        if due is not None:
+            fields["due_ms"] = due
+            fields.setdefault("first_due_ms", draft.first_due_ms)
+            if fields["first_due_ms"] is None:
+                fields["first_due_ms"] = due
+    return fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Birth:
+    """What a new order starts from: an alarm with its rule's plan, or a person's report."""
+
+    level: Priority
+    cause: str
+    asset: str
+    area: str
+    domain: str
+    note: str
+    template: str = ""
+    plan: OrderPlan | None = None
+    alarm: Alarm | None = None
+    watched: tuple[str, ...] = ()
+
+
+def born(number: str, birth: Birth, now_ms: int) -> WorkOrder:
+    """Return the order before its first step (rev 0)."""
+    plan, alarm = birth.plan, birth.alarm
+    return WorkOrder(
+        id=number,
+        kind="dispatch",
+        state=OrderState.REPORTED,
+        cause=birth.cause,
+        asset=birth.asset,
+        area=birth.area,
+        domain=birth.domain,
+        level=birth.level,
+        template=plan.template if plan is not None else birth.template,
+        alarm_ids=(alarm.id,) if alarm is not None else (),
+        watched=birth.watched,
+        verify_for_s=plan.verify_for_s if plan is not None else 0.0,
+        coverage=plan.coverage if plan is not None else 0.0,
+        team="",
+        unit="",
+        handler="",
+        opened_ms=now_ms,
+        state_ms=now_ms,
+        due_ms=None,
+        first_due_ms=None,
+        fed_back_ms=None,
+        checked_by="",
+        rework_count=0,
+        recurrence_of="",
+        extensions=0,
+        paused_s=0.0,
+        paused_since_ms=None,
+        is_supervised=False,
+        is_exercise=False,
+        note=birth.note,
+        rev=0,
+        data={"keys": [alarm.dedup_key] if alarm is not None else []},
+    )

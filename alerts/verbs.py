@@ -1,0 +1,147 @@
+"""What people may do to an alarm: acknowledge, undo, reset, shelve, take out of service, comment.
+
+Roles are enforced here, not in pages. A refusal says the alarm's state and what is allowed now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+from citypulse.model import Alarm, Answer, Command, Condition, Priority
+
+from .guards import missing
+from .lifecycle import ALARM_VERBS, LETTERS, AlarmVerb, alarm_verbs, letter
+from .pen import Pen
+
+UNDO_S: Final = 10.0  # an acknowledgement can be taken back this long (ux.md 1.5)
+SHELF_S_MAX: Final = 24 * 3600.0  # a shelf always ends, within a day
+
+
+class Desk(Protocol):
+    """What the verbs need of the desk."""
+
+    alarms: dict[str, Alarm]
+
+    def step(self, pen: Pen, alarm: Alarm, event: str, kind: str, why: str, **more: Any) -> Alarm:
+        """Move an alarm by the table and write it."""
+        ...
+
+    def uncover(self, pen: Pen, alarm: Alarm, event: str, kind: str, why: str, **more: Any) -> Alarm:
+        """End an overlay, re-announcing what is still active."""
+        ...
+
+
+class AlarmDesk:
+    """Answers people's commands on alarms."""
+
+    def __init__(self, desk: Desk) -> None:
+        """Serve the alarms of `desk`."""
+        self._desk = desk
+
+    def command(self, pen: Pen, command: Command, verb: str) -> Answer:
+        """Do what a person asks, or say why not and what is allowed."""
+        alarm = self._desk.alarms.get(command.target)
+        row = ALARM_VERBS.get(verb)
+        if row is None:
+            return _no(command, None, "bad_data", f'no verb "{verb}"; there are {", ".join(ALARM_VERBS)}')
+        if alarm is None:
+            return _no(
+                command, None, "not_found", f"no open alarm {command.target!r}; one that has ended takes no {verb}"
+            )
+        if no := _refusal(command, alarm, row, pen.now_ms):
+            return _no(command, alarm, *no)
+        said = command.data.get("reason") or command.data.get("note") or row.name.en
+        why = f"{command.actor.name} ({command.actor.role}): {said}"
+        new = _DO[verb](self._desk, pen, alarm, command, why)
+        message = f"{row.name.zh} {row.name.en}: {new.dedup_key} is {letter(new)} ({LETTERS[letter(new)].en})"
+        return Answer(command=command.id, ok=True, message=message, subject=new.id, allowed=alarm_verbs(new))
+
+
+def _refusal(command: Command, alarm: Alarm, row: AlarmVerb, now_ms: int) -> tuple[str, str] | None:
+    actor, at = command.actor, letter(alarm)
+    head = f"Alarm {alarm.dedup_key} #{alarm.occurrence} is {at} ({LETTERS[at].en})"
+    allowed = ", ".join(alarm_verbs(alarm, actor.role)) or "nothing"
+    if actor.role not in row.roles:
+        return (
+            "forbidden",
+            f'{head}; "{row.verb}" is for {", ".join(row.roles)}; you are {actor.role}. Allowed to you now: {allowed}',
+        )
+    if row.verb not in alarm_verbs(alarm):
+        by = (
+            f" since {alarm.acked_by} acknowledged it"
+            if row.verb == "acknowledge" and alarm.is_acked and alarm.acked_by
+            else ""
+        )
+        return "not_allowed", f'{head}{by}; "{row.verb}" needs {" or ".join(row.letters)}. Allowed now: {allowed}'
+    if wrong := missing(row.needs, command.data):
+        return "bad_data", f'{head}: "{row.verb}": {wrong}'
+    if row.verb == "unacknowledge" and (alarm.acked_ms is None or now_ms - alarm.acked_ms > UNDO_S * 1000):
+        return "not_allowed", f"{head}; an acknowledgement can be undone for {UNDO_S:.0f} s. Allowed now: {allowed}"
+    if row.verb == "shelve":
+        if alarm.domain == "gas" and alarm.level is Priority.P1:
+            return "not_allowed", f"{head}; a red gas alarm is never shelved. Allowed now: {allowed}"
+        if not now_ms < command.data["until_ms"] <= now_ms + SHELF_S_MAX * 1000:
+            return "bad_data", f"{head}: until_ms must lie ahead, within {SHELF_S_MAX / 3600:.0f} h"
+    if row.verb == "out_of_service" and alarm.domain == "gas" and alarm.level is Priority.P1:
+        return "not_allowed", f"{head}; a red gas alarm is never hidden. Allowed now: {allowed}"
+    return None
+
+
+def _acknowledge(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Alarm:
+    if alarm.condition is not Condition.NORMAL:
+        pen.obsolete(alarm.id, f"acknowledged by {command.actor.name}")
+    return desk.step(pen, alarm, "acknowledge", "acknowledged", why, actor=command.actor,
+                     changes={"acked_by": command.actor.name, "acked_ms": pen.now_ms})  # fmt: skip
+
+
+def _unacknowledge(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Alarm:
+    return desk.step(pen, alarm, "unacknowledge", "unacknowledged", why, actor=command.actor,
+                     changes={"acked_by": "", "acked_ms": None})  # fmt: skip
+
+
+def _reset(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Alarm:
+    return desk.step(pen, alarm, "reset", "reset", why, actor=command.actor)
+
+
+def _shelve(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Alarm:
+    until_ms = command.data["until_ms"]
+    return desk.step(pen, alarm, "shelve", "shelved", why, actor=command.actor, data={"until_ms": until_ms},
+                     changes={"shelved_until_ms": until_ms, "acked_by": "", "acked_ms": None})  # fmt: skip
+
+
+def _unshelve(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Alarm:
+    return desk.uncover(pen, alarm, "unshelve", "unshelved", why, actor=command.actor,
+                        changes={"shelved_until_ms": None})  # fmt: skip
+
+
+def _out_of_service(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Alarm:
+    return desk.step(pen, alarm, "out_of_service", "out_of_service", why, actor=command.actor,
+                     changes={"is_out_of_service": True, "acked_by": "", "acked_ms": None})  # fmt: skip
+
+
+def _in_service(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Alarm:
+    return desk.uncover(pen, alarm, "in_service", "in_service", why, actor=command.actor,
+                        changes={"is_out_of_service": False})  # fmt: skip
+
+
+def _comment(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Alarm:
+    return desk.step(pen, alarm, "comment", "commented", why, actor=command.actor)
+
+
+_DO: Final[dict[str, Callable[[Desk, Pen, Alarm, Command, str], Alarm]]] = {
+    "acknowledge": _acknowledge,
+    "unacknowledge": _unacknowledge,
+    "reset": _reset,
+    "shelve": _shelve,
+    "unshelve": _unshelve,
+    "out_of_service": _out_of_service,
+    "in_service": _in_service,
+    "comment": _comment,
+}
+
+
+def _no(command: Command, alarm: Alarm | None, code: str, said: str) -> Answer:
+    answer = Answer(command=command.id, ok=False, message=said, code=code, subject=command.target)
+    return answer if alarm is None else replace(answer, allowed=alarm_verbs(alarm, command.actor.role))
