@@ -6,6 +6,7 @@ Frozen, slotted, keyword-only. Instants are epoch milliseconds UTC and end in `_
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Any
@@ -93,6 +94,19 @@ class ReadingBatch:
             lane=self.lane[index],
             received_ms=self.received_ms[index],
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayHeard:
+    """Gateways heard of other than by their readings, as columns of one length, in order of arrival.
+
+    Readings count as heard by themselves; these are births, wills, and messages without usable readings.
+    gateway: ids · received_ms: int64, never decreasing · is_offline: True where the gateway said goodbye.
+    """
+
+    gateway: Sequence[str] = ()
+    received_ms: Sequence[int] | NDArray[np.int64] = ()
+    is_offline: Sequence[bool] | NDArray[np.bool_] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -375,6 +389,7 @@ class CityConfig:
     templates: dict[str, OrderTemplate]
     fingerprint: str  # sha256 over all loaded files
     files: tuple[str, ...]
+    areas: dict[str, Text] = field(default_factory=dict)  # streets and towns by id, as sites and gateways name them
 
 
 # ── rules → alerts ──────────────────────────────────────────────────────────────────────────────

@@ -23,7 +23,7 @@ def command(ctx: click.Context, data_dir: Path, as_json: bool, show_all: bool, d
         return
     from citypulse.reading_room import ReadingRoom
 
-    with ReadingRoom(data_dir) as room:
+    with ReadingRoom.beside(data_dir) as room:
         rows = room.alarms(open_only=not show_all, limit=limit, domain=domain, since_ms=None)
     if as_json:
         print_json(rows)
@@ -55,7 +55,7 @@ def events(data_dir: Path, as_json: bool, subject: str, limit: int) -> None:
     """Print the record: every step of every alarm and order, in order."""
     from citypulse.reading_room import ReadingRoom
 
-    with ReadingRoom(data_dir) as room:
+    with ReadingRoom.beside(data_dir) as room:
         rows = room.events(subject=subject, after_seq=0, limit=limit)
     if as_json:
         print_json(rows)
@@ -91,7 +91,11 @@ def ack(alarm_id: str, note: str, data_dir: Path, as_json: bool) -> None:
 @json_option
 def shelve(alarm_id: str, minutes: int, reason: str, data_dir: Path, as_json: bool) -> None:
     """Put an alarm aside for a while; it always comes back."""
-    _change(data_dir, "shelve", alarm_id, {"minutes": minutes, "reason": reason}, as_json=as_json)
+    from .client import Client
+
+    now_ms = Client.of(data_dir).get("/api/v1/time")["now_ms"]
+    until_ms = now_ms + minutes * 60_000
+    _change(data_dir, "shelve", alarm_id, {"until_ms": until_ms, "reason": reason}, as_json=as_json)
 
 
 @command.command()

@@ -15,7 +15,7 @@ from typing import Any
 from citypulse.errors import CityError
 
 SERVICE_FILE = "service.json"  # {"address": "http://127.0.0.1:8080", "pid": 4711}, written by `run`, removed at stop
-TOKEN_FILE = "admin.token"  # noqa: S105 - a file name; the file is readable by its owner only
+TOKEN_FILE = "desk.token"  # noqa: S105 - a file name; the file is readable by its owner only
 TIMEOUT_S = 20.0
 
 

@@ -20,7 +20,7 @@ def command(ctx: click.Context, data_dir: Path, as_json: bool, limit: int) -> No
         return
     from citypulse.reading_room import ReadingRoom
 
-    with ReadingRoom(data_dir) as room:
+    with ReadingRoom.beside(data_dir) as room:
         rows = room.dead_letters(limit=limit)
     if as_json:
         print_json(rows)

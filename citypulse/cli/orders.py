@@ -27,7 +27,7 @@ def command(
         return
     from citypulse.reading_room import ReadingRoom
 
-    with ReadingRoom(data_dir) as room:
+    with ReadingRoom.beside(data_dir) as room:
         rows = room.orders(open_only=not show_all, limit=limit, team=team, state=state)
     if as_json:
         print_json(rows)

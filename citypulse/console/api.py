@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from citypulse.clock import iso
+from citypulse.mailbox import MailboxFullError
 from citypulse.model import Actor, Command
 
 from .auth import AuthError, actor, refuse
@@ -88,7 +89,10 @@ async def submit(request: Request, port: CityPort, who: Actor, verb: str, target
     if not isinstance(command_id, str) or len(command_id) > 200:
         raise BadRequest("command_id must be a string of at most 200 characters")
     command = Command(id=command_id, verb=verb, target=target, actor=who, at_ms=port.now_ms(), data=data)
-    future = port.submit(command)
+    try:
+        future = port.submit(command)
+    except MailboxFullError as error:
+        return JSONResponse({"ok": False, "code": "busy", "message": str(error), "command_id": command_id}, 503)
     try:
         answer = await asyncio.wait_for(asyncio.wrap_future(future), ANSWER_WAIT_S)
     except TimeoutError:
@@ -212,8 +216,8 @@ async def list_dead_letters(request: Request, port: CityPort, _who: Actor) -> Re
 
 async def replay_dead_letters(request: Request, port: CityPort, who: Actor) -> Response:
     """Put kept messages back into the inbox after a fix."""
-    if who.role not in {"admin", "engineer"}:
-        raise AuthError(f"role {who.role!r} may not replay dead letters; it needs admin or engineer", 403)
+    if who.role not in {"admin", "engineer", "lead"}:
+        raise AuthError(f"role {who.role!r} may not replay dead letters; it needs lead, engineer or admin", 403)
     data = await body_of(request)
     reason = data.get("reason", "")
     if not isinstance(reason, str):

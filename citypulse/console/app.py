@@ -58,7 +58,7 @@ def build(port: CityPort, *, reads_need_token: bool, hosts: list[str]) -> Starle
         return JSONResponse(body, 200 if health.is_ready else 503)
 
     async def metrics(_request: Request) -> Response:
-        text = await run_in_threadpool(port.metrics)
+        text = await run_in_threadpool(port.metrics_text)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def openapi(_request: Request) -> Response:

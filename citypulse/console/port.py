@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from citypulse.health import Health
 from citypulse.model import Actor, Answer, Command
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """Whether the city can be relied on now; `problems` says what is wrong and what to do, zh and en."""
-
-    is_ready: bool
-    problems: tuple[tuple[str, str], ...]
-    facts: dict[str, Any]
 
 
 class CityPort(Protocol):
@@ -34,7 +25,7 @@ class CityPort(Protocol):
         """Return readiness with reasons."""
         ...
 
-    def metrics(self) -> bytes:
+    def metrics_text(self) -> bytes:
         """Return all counters in the Prometheus text format."""
         ...
 

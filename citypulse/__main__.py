@@ -1,0 +1,5 @@
+"""`python -m citypulse` is `citypulse`."""
+
+from citypulse.cli import main
+
+main()

@@ -1,0 +1,358 @@
+"""The composition root: opens the parts of one city, gives each its thread, and takes them down in order.
+
+Threads: the broker's (ingest.mqtt), the heart's (City.tick and nothing else), one per reading store, one for
+deliveries, one that writes snapshots, and housekeeping. The heart never waits for any of the others.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any, Self
+
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from alerts.channels import CHANNELS
+from alerts.desk import Desk
+from alerts.outbox import Deliverer
+from citypulse.city import City
+from citypulse.clock import Clock, monotonic_s
+from citypulse.config import Extensions, load_city
+from citypulse.health import Health, examine
+from citypulse.journal import Journal
+from citypulse.ledger import Ledger
+from citypulse.ledger.users import Users
+from citypulse.mailbox import Mailbox
+from citypulse.metrics import Metrics
+from citypulse.model import Actor, Answer, CityConfig, Command, RawMessage, SensorTable
+from citypulse.reading_room import ReadingRoom
+from citypulse.store import ReadingStore, open_store
+from citypulse.store.sink import Sink
+from citypulse.views import plain
+from ingest.codecs import CODECS
+from ingest.gateways import Gateways
+from ingest.inbox import Inbox
+from ingest.intake import Intake
+from ingest.mqtt import MqttSource
+from ingest.quality import Grader
+from ingest.registry import Registry
+from rules.detectors import DETECTORS
+from rules.engine import Engine
+
+HEARTBEAT_S = 1.0  # city time: timers are looked at this often when nothing arrives
+GROUP_S = 0.010  # real time between the starts of two ticks: what arrives meanwhile shares one fsync
+RETENTION_DAYS = 400  # one flood season and the one before
+ANSWERS_KEPT_S = 7 * 86_400
+STOP_WAIT_S = 2.5  # a clean stop takes less than three seconds in all
+log = structlog.get_logger()
+
+
+def extensions() -> Extensions:
+    """Return what a configuration may name: the tables of detectors, codecs and channels."""
+    return Extensions(
+        detectors={name: d.settings for name, d in DETECTORS.items()},
+        codecs=frozenset(CODECS),
+        channels={kind: c.settings for kind, c in CHANNELS.items()},
+    )
+
+
+class Service:
+    """A running city, with everything around the heart. Also what the console sees (console.port.CityPort)."""
+
+    def __init__(
+        self,
+        *,
+        config: CityConfig,
+        data_dir: Path,
+        clock: Clock,
+        broker_url: str = "",
+        client_id: str = "",
+        store: str = "duckdb",
+    ) -> None:
+        """Open the ledger and recover; nothing runs until the service is entered."""
+        self.config = config
+        self.clock = clock
+        self.data_dir = data_dir
+        self.metrics = Metrics()
+        self.users = Users.at(data_dir)
+        self._stop = threading.Event()
+        self.ledger = Ledger.open(data_dir)
+        self.journal = Journal(self.ledger)
+        self.room = ReadingRoom(self.ledger)
+        self.table = SensorTable.build(self.ledger.sensor_ids([s.id for s in config.sensors]), config.sensors)
+        self.inbox = Inbox()
+        self.mailbox = Mailbox(self.inbox.ready.set)
+        self.source = MqttSource(
+            broker_url or config.broker_url,
+            self.inbox,
+            clock,
+            client_id=client_id or f"citypulse-{self.ledger.journal_id[:12]}",
+        )
+        self.engine = Engine(config.rules, self.table, config.sites, config.gateways, quantities=config.quantities)
+        registry = Registry(config, self.table)
+        self.intake = Intake(registry, Gateways(), Grader(registry))
+        self.desk = Desk(config, self.table, self.ledger.load_open())
+        self._snapshots = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
+        self._last_snapshot: Future[int] | None = None
+        self.city = City(
+            ledger=self.ledger,
+            journal=self.journal,
+            intake=self.intake,
+            engine=self.engine,
+            desk=self.desk,
+            inbox=self.inbox,
+            mailbox=self.mailbox,
+            source=self.source,
+            metrics=self.metrics,
+            save_snapshot=self._save_snapshot,
+            wait=self._stop.wait,
+        )
+        now_ms = clock.now_ms()
+        self.city.recover(now_ms)
+        self.ledger.record_config(config.fingerprint, _texts(config), now_ms=now_ms)
+        self.store: ReadingStore = open_store(store, data_dir)
+        self.sink = Sink(self.store, self.journal, name=store, sensor_ids=lambda: self.table.ids, clock=clock)
+        self.deliverer = Deliverer.of(config, self.ledger.outbox, clock, data_dir)
+        self.beat_at_s = monotonic_s()
+        self.trouble = ""
+        self._threads: list[threading.Thread] = []
+        self._housekeeping = BackgroundScheduler(
+            job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
+        )
+
+    @classmethod
+    def open(cls, *, config_path: Path, data_dir: Path, broker_url: str | None, clock: Clock) -> Service:
+        """Open a service from a configuration file. Raises ConfigError, LedgerError, CityError."""
+        return cls(
+            config=load_city(config_path, extensions()), data_dir=data_dir, clock=clock, broker_url=broker_url or ""
+        )
+
+    # ── life ────────────────────────────────────────────────────────────────────────────────────
+
+    def __enter__(self) -> Self:
+        self._thread("heart", self._beat)
+        self._thread("sink", lambda: self.sink.run(self._stop))
+        self._thread("outbox", lambda: self.deliverer.run(self._stop))
+        self._keep_house()
+        self.source.start()
+        log.info("city.started", sensors=len(self.config.sensors), rules=len(self.config.rules))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        began_s = monotonic_s()
+        self._stop.set()
+        self.inbox.ready.set()
+        self.source.stop(timeout_s=1.0)
+        self._housekeeping.shutdown(wait=False)
+        for thread in self._threads:
+            thread.join(max(0.1, STOP_WAIT_S - (monotonic_s() - began_s)))
+        if not self.trouble:
+            self.city.snapshot()
+        self._snapshots.shutdown(wait=True)
+        self.store.close()
+        self.ledger.close()
+        log.info("city.stopped", took_s=round(monotonic_s() - began_s, 3))
+
+    def _thread(self, name: str, work: Callable[[], object]) -> None:
+        thread = threading.Thread(target=self._guarded(name, work), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _guarded(self, name: str, work: Callable[[], object]) -> Callable[[], None]:
+        """A thread that dies takes the service down loudly: a supervisor restarts it, and a restart loses nothing."""
+
+        def run() -> None:
+            try:
+                work()
+            except Exception as error:
+                self.trouble = f"thread {name} died: {type(error).__name__}: {error}"
+                log.exception("city.thread_died", thread=name)
+                self._stop.set()
+                self.inbox.ready.set()
+
+        return run
+
+    def _beat(self) -> None:
+        """The heart's own loop: a tick when input waits, at most every GROUP_S, at least every HEARTBEAT_S."""
+        while not self._stop.is_set():
+            self.clock.wait(self.inbox.ready, HEARTBEAT_S)
+            began_s = monotonic_s()
+            if not self.inbox.depth:
+                self.inbox.ready.clear()
+            self.city.tick(self.clock.now_ms())
+            self.beat_at_s = monotonic_s()
+            if self.inbox.depth < GROUP_MESSAGES:
+                self._stop.wait(max(0.0, GROUP_S - (self.beat_at_s - began_s)))
+
+    def _save_snapshot(self, tick: int, now_ms: int, parts: dict[str, Any]) -> None:
+        """Hand a snapshot to its own thread; while the last one is still being written this one is left out."""
+        if self._last_snapshot is None or self._last_snapshot.done():
+            self._last_snapshot = self._snapshots.submit(self.journal.save_snapshot, tick, now_ms, parts)
+
+    def _keep_house(self) -> None:
+        def every(seconds: float, work: Callable[[], object]) -> None:
+            self._housekeeping.add_job(work, "interval", seconds=seconds)
+
+        every(5, self._prune)
+        every(20, self.ledger.checkpoint)
+        every(3600, self._forget)
+        self._housekeeping.start()
+
+    def _prune(self) -> None:
+        while self.journal.prune().is_more and not self._stop.is_set():
+            continue
+
+    def _forget(self) -> None:
+        now_ms = self.clock.now_ms()
+        self.ledger.prune_answers(before_ms=now_ms - ANSWERS_KEPT_S * 1000)
+        self.store.retain(now_ms - int(timedelta(days=RETENTION_DAYS).total_seconds() * 1000))
+
+    @property
+    def stopping(self) -> threading.Event:
+        """Set when the service should end: asked to, or because a thread has died."""
+        return self._stop
+
+    # ── what the console sees ───────────────────────────────────────────────────────────────────
+
+    def submit(self, command: Command) -> Future[Answer]:
+        """Hand a command to the heart."""
+        return self.mailbox.submit(command)
+
+    def now_ms(self) -> int:
+        """Return the city's time, epoch ms."""
+        return self.clock.now_ms()
+
+    def health(self) -> Health:
+        """Return readiness with reasons."""
+        return examine(self)
+
+    def actor_of(self, token: str) -> Actor | None:
+        """Return who holds a token."""
+        return self.users.actor_of(token)
+
+    def sensors(self) -> list[dict[str, Any]]:
+        """Return the configured sensors with their newest reading."""
+        found = self.store.latest()
+        columns = zip(
+            found.sensor.tolist(), found.time_ms.tolist(), found.value.tolist(), found.quality.tolist(), strict=True
+        )
+        newest = {k: {"time_ms": t, "value": plain(v), "quality": q} for k, t, v, q in columns}
+        return [
+            {"id": s.id, "site": s.site, "unit": s.unit, "gateway": s.gateway}
+            | newest.get(self.table.index[s.id], {"time_ms": None, "value": None, "quality": None})
+            for s in self.config.sensors
+        ]
+
+    def readings(self, *, sensor: str, since_ms: int, until_ms: int, limit: int) -> list[dict[str, Any]] | None:
+        """Return readings of one sensor in time order."""
+        index = self.table.index.get(sensor)
+        if index is None:
+            return None
+        found = self.store.query(index, since_ms, until_ms, limit)
+        columns = zip(found.time_ms.tolist(), found.value.tolist(), found.quality.tolist(), strict=True)
+        return [{"time_ms": t, "value": plain(v), "quality": q} for t, v, q in columns]
+
+    def export_csv(self, *, sensors: Sequence[str], since_ms: int, until_ms: int) -> Iterator[bytes]:
+        """Stream readings as CSV."""
+        yield b"sensor,time,value,quality\n"
+        wanted = [self.table.index[name] for name in sensors if name in self.table.index]
+        if sensors and not wanted:
+            return
+        ids = self.table.ids
+        for part in self.store.scan(wanted or None, since_ms, until_ms):
+            rows = zip(
+                part.sensor.tolist(), part.time_ms.tolist(), part.value.tolist(), part.quality.tolist(), strict=True
+            )
+            yield "".join(f"{ids[k]},{t},{v!r},{q}\n" for k, t, v, q in rows).encode()
+
+    def replay_dead_letters(self, *, reason: str) -> int:
+        """Put kept messages back into the inbox, oldest first, as far as it has room."""
+        now_ms = self.clock.now_ms()
+        done = []
+        for row in reversed(self.ledger.dead_letters(reason=reason, is_replayed=False, limit=REPLAY_MAX)):
+            message = RawMessage(topic=row.letter.topic, payload=row.letter.payload, received_ms=now_ms)
+            if not self.inbox.put(message):
+                break
+            done.append(row.id)
+        return self.ledger.mark_replayed(done, now_ms=now_ms) if done else 0
+
+    def why(self, *, rule: str, scope: str) -> dict[str, Any] | None:
+        """Explain one rule on one scope now."""
+        try:
+            view: dict[str, Any] = plain(self.engine.why(rule, scope))
+        except KeyError:
+            return None
+        return view
+
+    # reads that the reading room answers
+
+    def alarms(self, **query: Any) -> list[dict[str, Any]]:
+        """See ReadingRoom.alarms."""
+        return self.room.alarms(**query)
+
+    def alarm(self, alarm_id: str) -> dict[str, Any] | None:
+        """See ReadingRoom.alarm."""
+        return self.room.alarm(alarm_id)
+
+    def orders(self, **query: Any) -> list[dict[str, Any]]:
+        """See ReadingRoom.orders."""
+        return self.room.orders(**query)
+
+    def order(self, order_id: str) -> dict[str, Any] | None:
+        """See ReadingRoom.order."""
+        return self.room.order(order_id)
+
+    def events(self, **query: Any) -> list[dict[str, Any]]:
+        """See ReadingRoom.events."""
+        return self.room.events(**query)
+
+    def dead_letters(self, *, limit: int) -> list[dict[str, Any]]:
+        """See ReadingRoom.dead_letters."""
+        return self.room.dead_letters(limit=limit)
+
+    def gateways(self) -> list[dict[str, Any]]:
+        """See ReadingRoom.gateways."""
+        return self.room.gateways()
+
+    def metrics_text(self) -> bytes:
+        """Return all counters, gauges brought up to date."""
+        counts = self.ledger.counts()
+        metrics = self.metrics
+        for level, n in counts.alarms_open_by_level.items():
+            metrics.open_alarms.labels(level.colour).set(n)
+        ended = {"closed", "rejected", "cancelled"}
+        metrics.open_orders.set(sum(n for state, n in counts.orders_by_state.items() if state.value not in ended))
+        metrics.outbox_waiting.set(counts.outbox_by_state.get("pending", 0) + counts.outbox_by_state.get("leased", 0))
+        metrics.is_connected.set(self.source.is_connected)
+        metrics.journal_bytes.set(self.journal.usage().bytes)
+        metrics.sink_lag_ticks.labels(self.sink.name).set(self.journal.last_tick - self.sink.tick)
+        return metrics.text()
+
+
+GROUP_MESSAGES = 2_000  # more than this waiting: go on at once
+REPLAY_MAX = 10_000
+
+
+def _texts(config: CityConfig) -> dict[str, str]:
+    """Return the text of every configuration file, by name, for the record of what was in force."""
+    return {name: Path(name).read_text("utf-8") for name in config.files if Path(name).exists()}
+
+
+def until_signalled(service: Service) -> None:
+    """Wait for SIGTERM or SIGINT, or for the service to fail; a second signal ends the process at once."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        service.stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    while not service.stopping.wait(0.5):
+        continue

@@ -1,0 +1,39 @@
+"""`citypulse run`: the service."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .show import data_option
+
+
+@click.command()
+@click.option(
+    "--config",
+    "config_path",
+    default="sensors.yaml",
+    show_default=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The city",
+)
+@data_option
+@click.option("--broker", default=None, help="mqtt://host:port or mqtts://…, instead of the configured one")
+@click.option("--http", default="127.0.0.1:8080", show_default=True, help="Where the console listens; port 0 picks one")
+@click.option("--log-json/--log-plain", default=None, help="Log as JSON [default: plain on a terminal]")
+def command(config_path: Path, data_dir: Path, broker: str | None, http: str, log_json: bool | None) -> None:
+    """Run the service until SIGTERM or Ctrl-C.
+
+    Broker credentials come from CITYPULSE_MQTT_USERNAME and CITYPULSE_MQTT_PASSWORD (or …_FILE).
+    """
+    from citypulse.app import Service, until_signalled
+    from citypulse.clock import SystemClock
+    from citypulse.logs import set_up_logs
+
+    from .serving import serve_console
+
+    set_up_logs(as_json=log_json)
+    service = Service.open(config_path=config_path, data_dir=data_dir, broker_url=broker, clock=SystemClock())
+    with service, serve_console(service, http, data_dir):
+        until_signalled(service)

@@ -1,0 +1,149 @@
+"""Checks a whole configuration, finds every problem in one run, and makes the city of it. Start reading here."""
+
+from __future__ import annotations
+
+import zoneinfo
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import create_model
+
+from citypulse.domains import QUANTITIES
+from citypulse.errors import ConfigError
+from citypulse.model import CityConfig
+
+from .binding import Binding, bind_rules
+from .desk import Desk, set_up_desk
+from .diagnostics import Diagnostic, Severity, in_reading_order
+from .extensions import Extensions
+from .files import Reading, read_all, shown_name
+from .inventory import Inventory, take_inventory, text_of
+from .lint import lint
+from .nodes import Node, Report, did_you_mean, walk
+from .schema import BrokerIn, CityIn, FileIn, OverrideIn, RuleIn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """A checked configuration with what is needed to explain it; city is None when there are errors."""
+
+    city: CityConfig | None
+    diagnostics: tuple[Diagnostic, ...]
+    reading: Reading
+    inventory: Inventory
+    bindings: tuple[Binding, ...]
+    desk: Desk
+
+    @property
+    def errors(self) -> int:
+        """How many problems stop the configuration from being used."""
+        return sum(d.severity is Severity.ERROR for d in self.diagnostics)
+
+    @property
+    def warnings(self) -> int:
+        """How many problems do not."""
+        return len(self.diagnostics) - self.errors
+
+
+def load_city(path: Path | str, extensions: Extensions) -> CityConfig:
+    """Return the city, or raise ConfigError with every problem found. Warnings do not stop it."""
+    loaded = inspect_city(path, extensions)
+    if loaded.city is None:
+        raise ConfigError(loaded.diagnostics)
+    return loaded.city
+
+
+def check_city(path: Path | str, extensions: Extensions) -> tuple[CityConfig | None, list[Diagnostic]]:
+    """Return the city (None when there are errors) and every error and warning in reading order."""
+    loaded = inspect_city(path, extensions)
+    return loaded.city, list(loaded.diagnostics)
+
+
+def inspect_city(path: Path | str, extensions: Extensions) -> Loaded:
+    """Return everything known of a configuration, sound or not."""
+    report = Report()
+    path = Path(path)
+    reading = read_all(path, file_model(extensions), report)
+    city, broker = _whole(reading, path, report)
+    _check_codecs(reading, extensions, report)
+    inventory = take_inventory(reading, report)
+    desk = set_up_desk(reading, inventory, extensions, report)
+    bindings = bind_rules(reading, inventory, extensions, report)
+    is_sound = reading.is_whole and not any(d.severity is Severity.ERROR for d in report.found)
+    if is_sound:
+        lint(reading, inventory, bindings, desk, report)
+    made = _made(city, broker, reading, inventory, desk, bindings) if is_sound and city and broker else None
+    return Loaded(made, tuple(in_reading_order(report.found)), reading, inventory, tuple(bindings), desk)
+
+
+def file_model(extensions: Extensions) -> type[FileIn]:
+    """Return the file's model with a section for every detector in rules and overrides."""
+    sections: dict[str, Any] = dict.fromkeys(extensions.detectors, (dict[str, Any] | None, None))
+    rule = create_model("Rule", __base__=RuleIn, **sections)
+    override = create_model("Override", __base__=OverrideIn, **sections)
+    return create_model("File", __base__=FileIn, rules=(tuple[rule, ...], ()), overrides=(tuple[override, ...], ()))
+
+
+def _whole(reading: Reading, path: Path, report: Report) -> tuple[CityIn | None, BrokerIn | None]:
+    """Return the city and broker sections: each must be given exactly once over all files."""
+    found: dict[str, Any] = {}
+    for document in reading.documents:
+        for key in ("city", "broker"):
+            value = getattr(document.model, key)
+            node = document.root.key(key)
+            if value is not None and key in found:
+                report.add("E301", node, f"`{key}` is given twice", "keep it in one file")
+            elif value is not None:
+                found[key] = value
+                if key == "city":
+                    _check_timezone(value, walk(document.root, ["city", "timezone"]), report)
+    if reading.is_whole:
+        for key in ("city", "broker"):
+            if key not in found:
+                report.add_file("E101", shown_name(path), f"`{key}` is missing", f"add `{key}:`")
+    return found.get("city"), found.get("broker")
+
+
+def _check_timezone(city: CityIn, node: Node, report: Report) -> None:
+    try:
+        zoneinfo.ZoneInfo(city.timezone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        hint = did_you_mean(city.timezone, zoneinfo.available_timezones(), several="for example")
+        report.add("E103", node, f"time zone `{city.timezone}` does not exist", hint)
+
+
+def _check_codecs(reading: Reading, extensions: Extensions, report: Report) -> None:
+    for document in reading.documents:
+        for index, gateway in enumerate(document.model.gateways):
+            if gateway.codec not in extensions.codecs:
+                node = walk(document.root, ["gateways", index, "codec"])
+                hint = did_you_mean(gateway.codec, extensions.codecs, several="there are")
+                report.add("E302", node, f"codec `{gateway.codec}` does not exist", hint)
+
+
+def _made(
+    city: CityIn,
+    broker: BrokerIn,
+    reading: Reading,
+    inventory: Inventory,
+    desk: Desk,
+    bindings: list[Binding],
+) -> CityConfig:
+    return CityConfig(
+        name=text_of(city.name),
+        timezone=city.timezone,
+        broker_url=broker.url,
+        sites=inventory.sites,
+        gateways=inventory.gateways,
+        quantities=QUANTITIES,
+        sensors=tuple(inventory.sensors.values()),
+        rules=tuple(b.rule for b in bindings),
+        teams=desk.teams,
+        routes=tuple(desk.routes.values()),
+        channels=desk.channels,
+        templates=desk.templates,
+        fingerprint=reading.fingerprint,
+        files=tuple(s.name for s in reading.sources),
+        areas=inventory.areas,
+    )

@@ -1,0 +1,23 @@
+"""What the rest of the house can do, handed to the loader as a value, because config imports none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import BaseModel
+
+from .values import DetectorSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extensions:
+    """The tables a configuration may name entries of; `citypulse/app.py` builds it from the real ones.
+
+    detectors: rule section name → settings model · codecs: names a gateway may speak · channels: kind of
+    channel → settings model.
+    """
+
+    detectors: Mapping[str, type[DetectorSettings]] = field(default_factory=dict)
+    codecs: frozenset[str] = frozenset()
+    channels: Mapping[str, type[BaseModel]] = field(default_factory=dict)

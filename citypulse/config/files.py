@@ -1,0 +1,182 @@
+"""From a path to checked documents: reads a file and what it includes, checks each against the schema.
+
+An entry with a problem is noted and left out, and the rest is checked on, so that one run shows every problem.
+What was declared, even wrongly, is remembered: a broken gateway is not also reported as unknown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from . import problems
+from .load import parse, read_source
+from .nodes import Listing, Node, Report, Scalar, Source, Table, did_you_mean
+from .schema import FileIn
+
+PACKS = Path(__file__).resolve().parents[2] / "rules" / "packs"
+INCLUDES_MAX = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Document:
+    """One file: its model and the tree it was made from, aligned item by item."""
+
+    source: Source
+    root: Table
+    model: FileIn
+
+
+@dataclass(slots=True)
+class Reading:
+    """Everything read: documents with the included ones first, declared ids by section, and the digests."""
+
+    documents: list[Document] = field(default_factory=list)
+    declared: dict[str, set[str]] = field(default_factory=dict)
+    sources: list[Source] = field(default_factory=list)
+    is_whole: bool = True  # False when an entry had to be left out
+
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 over all files' digests, in the order they were read."""
+        return hashlib.sha256(b"".join(s.digest for s in self.sources)).hexdigest()
+
+
+def read_all(path: Path, model: type[FileIn], report: Report) -> Reading:
+    """Read `path` and everything it includes."""
+    reading = Reading()
+    _read_one(path, None, (), model, report, reading)
+    return reading
+
+
+def shown_name(path: Path) -> str:
+    """Return the path as people will see it: relative when it lies below the working directory."""
+    name = os.path.relpath(path)
+    return str(path) if name.startswith("..") else name
+
+
+def _read_one(
+    path: Path,
+    said: Node | None,
+    above: tuple[Path, ...],
+    model: type[FileIn],
+    report: Report,
+    reading: Reading,
+) -> None:
+    name = shown_name(path)
+    if said is not None and not path.is_file():
+        available = sorted(p.stem for p in PACKS.glob("*.yaml"))
+        text = said.text if isinstance(said, Scalar) else ""
+        is_pack = text.startswith("pack:")
+        hint = did_you_mean(text.removeprefix("pack:"), available, several="packs") if is_pack else f"looked for {name}"
+        report.add("E015", said, f"`{text}` cannot be included: there is no such {'pack' if is_pack else 'file'}", hint)
+        reading.is_whole = False
+        return
+    source = read_source(path, name, report)
+    root = parse(source, report) if source else None
+    if source is None or root is None:
+        reading.is_whole = False
+        return
+    if not isinstance(root, Table):
+        report.add("E102", root, "a configuration file must be a mapping", "begin with `version: 1`")
+        reading.is_whole = False
+        return
+    _declare(root, reading.declared)
+    pruned, checked = _checked(root, model, report)
+    reading.is_whole &= pruned is root
+    if checked is None:
+        return
+    document = Document(source, pruned, checked)
+    includes = pruned.get("include")
+    nodes = includes.items if isinstance(includes, Listing) else [includes] if includes else []
+    for node in nodes:
+        target = _target(node, path)
+        if target in (*above, path):
+            report.add("E015", node, f"`{node.data()}` includes itself, directly or over others", "break the circle")
+        elif any(s.name == shown_name(target) for s in reading.sources):
+            continue  # two packs may share a third
+        elif len(reading.sources) >= INCLUDES_MAX:
+            report.add("E005", node, f"more than {INCLUDES_MAX} files", "join some of them")
+        else:
+            _read_one(target, node, (*above, path), model, report, reading)
+    reading.sources.append(source)
+    reading.documents.append(document)
+
+
+def _target(node: Node, here: Path) -> Path:
+    text = str(node.data())
+    if text.startswith("pack:"):
+        return PACKS / f"{text.removeprefix('pack:')}.yaml"
+    return Path(os.path.normpath(here.parent / text))
+
+
+def _checked(root: Table, model: type[FileIn], report: Report) -> tuple[Table, FileIn | None]:
+    """Check a file; note its problems; return it without the entries that had any."""
+    try:
+        return root, model.model_validate(root.data())
+    except ValidationError as error:
+        problems.note(report, error, root, model)
+        pruned = _pruned(root, error)
+    try:
+        return pruned, model.model_validate(pruned.data())
+    except ValidationError:
+        return pruned, None
+
+
+def _pruned(root: Table, error: ValidationError) -> Table:
+    """Return a copy of the file without the entries `error` is about."""
+    bad: dict[str, set[str | int]] = {}
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        loc = detail["loc"]
+        items = bad.setdefault(str(loc[0]), set())
+        if len(loc) > 1:
+            items.add(loc[1])
+        else:
+            items.add("*")
+    entries = dict(root.entries)
+    for section, items in bad.items():
+        if section not in entries:
+            if section == "version":
+                key = Scalar(source=root.source, line=root.line, col=root.col, text="version", value="version")
+                entries["version"] = (key, replace(key, text="1", value=1))
+            continue
+        key, node = entries[section]
+        if section == "version":
+            entries[section] = (key, Scalar(source=node.source, line=node.line, col=node.col, text="1", value=1))
+        elif "*" in items or section in ("city", "broker", "include"):
+            del entries[section]
+        elif isinstance(node, Listing):
+            kept = [item for index, item in enumerate(node.items) if index not in items]
+            entries[section] = (key, replace(node, items=kept))
+        elif isinstance(node, Table):
+            left = {k: v for k, v in node.entries.items() if k not in items}
+            entries[section] = (key, replace(node, entries=left))
+    return replace(root, entries=entries)
+
+
+def _declare(root: Table, declared: dict[str, set[str]]) -> None:
+    """Remember every id the file declares, whether or not its entry is sound."""
+    for section in ("areas", "templates", "teams", "channels", "order_templates"):
+        node = root.get(section)
+        if isinstance(node, Table):
+            declared.setdefault(section, set()).update(node.entries)
+    for section in ("gateways", "rules"):
+        node = root.get(section)
+        for item in node.items if isinstance(node, Listing) else ():
+            if isinstance(item, Table):
+                declared.setdefault(section, set()).update(_ids(item))
+    sites = root.get("sites")
+    for item in sites.items if isinstance(sites, Listing) else ():
+        places = item.get("places") if isinstance(item, Table) else None
+        if isinstance(places, Table):
+            declared.setdefault("sites", set()).update(places.entries)
+
+
+def _ids(item: Table) -> set[str]:
+    ids, several = item.get("id"), item.get("ids")
+    found = {str(ids.data())} if isinstance(ids, Scalar) else set()
+    return found | ({str(n.data()) for n in several.items} if isinstance(several, Listing) else set())

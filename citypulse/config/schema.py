@@ -1,0 +1,381 @@
+"""The shape of a configuration file: what may be written where. What refers to what is checked in check.py.
+
+Numbers with units stay as written here (`Amount`): only a rule that is bound to a sensor knows the unit meant.
+Sections of detectors are checked by the detector's own model, also when bound.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetJsonSchemaHandler,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from citypulse.domains import DOMAINS, SITE_KINDS
+
+from .values import LEVELS, Strict
+
+ID_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
+SIDES = ("at_least", "above", "below", "at_most")
+
+Id = Annotated[StrictStr, Field(pattern=ID_PATTERN, max_length=64)]
+Line = Annotated[StrictStr, Field(min_length=1, max_length=2000)]
+Number = Annotated[float, Field(strict=True)]
+LevelName = Literal["red", "orange", "yellow", "blue"]
+
+
+def _amount(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise PydanticCustomError("E102", "expected a number with its unit")
+    return value
+
+
+Amount = Annotated[
+    Any,
+    BeforeValidator(_amount),
+    WithJsonSchema({"type": ["string", "number"], "description": "a number with its unit, e.g. `15 cm`"}),
+]
+Duration = Annotated[
+    Any,
+    BeforeValidator(_amount),
+    WithJsonSchema({"type": "string", "description": "e.g. `60 s`, `5 min`, `2 h`, `1 d`, `3 * cadence`"}),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ShortForm:
+    """Tells editors of the short form that a validator before this one also takes."""
+
+    schema: str  # of the short form, as JSON text: frozen data needs a hash
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Offer both forms."""
+        return {"anyOf": [json.loads(self.schema), handler(core)]}
+
+
+def _several(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _words(items: dict[str, Any]) -> Any:
+    both = [items, {"type": "array", "items": items, "minItems": 1}]
+    return WithJsonSchema({"anyOf": both})
+
+
+Words = Annotated[tuple[Line, ...], BeforeValidator(_several), Field(min_length=1), _words({"type": "string"})]
+DomainWords = Annotated[
+    tuple[Line, ...], BeforeValidator(_several), Field(min_length=1), _words({"enum": sorted(DOMAINS)})
+]
+KindWords = Annotated[
+    tuple[Line, ...], BeforeValidator(_several), Field(min_length=1), _words({"enum": sorted(SITE_KINDS)})
+]
+
+
+class TextIn(Strict):
+    """A text people see, in both languages."""
+
+    what: ClassVar[str] = "text"
+    zh: Line
+    en: Line
+
+
+class BoundsIn(Strict):
+    """The district's bounding box, WGS 84 degrees."""
+
+    what: ClassVar[str] = "bounds"
+    south: Number = Field(ge=-90, le=90)
+    north: Number = Field(ge=-90, le=90)
+    west: Number = Field(ge=-180, le=180)
+    east: Number = Field(ge=-180, le=180)
+
+    @model_validator(mode="after")
+    def _has_an_inside(self) -> BoundsIn:
+        if self.south >= self.north or self.west >= self.east:
+            raise PydanticCustomError("E105", "bounds enclose nothing: south must be below north, west below east")
+        return self
+
+
+class CityIn(Strict):
+    """The city as a whole."""
+
+    what: ClassVar[str] = "city"
+    name: TextIn
+    timezone: Line
+    bounds: BoundsIn | None = None
+
+
+class BrokerIn(Strict):
+    """The MQTT broker gateways publish to. Credentials come from CITYPULSE_MQTT_* or a file, never from here."""
+
+    what: ClassVar[str] = "broker"
+    url: Line = Field(pattern=r"^(mqtt|mqtts)://[^/\s]+$")
+
+
+class GatewayIn(Strict):
+    """One gateway (`id`) or several alike (`ids`)."""
+
+    what: ClassVar[str] = "gateway"
+    id: Id | None = None
+    ids: tuple[Id, ...] = ()
+    codec: Line
+    silent_after: Duration
+    area: Id | None = None
+
+
+class TemplateSensorIn(Strict):
+    """A sensor of a template, where more than its quantity must be said."""
+
+    what: ClassVar[str] = "template sensor"
+    quantity: Line
+    cadence: Duration | None = None
+    unit: Line | None = Field(default=None, description="unit the gateway reports in, when not the canonical one")
+    scale: Number = 1.0
+    offset: Number = 0.0
+    range: tuple[Amount, Amount] | None = None
+
+
+def _template_sensor(value: Any) -> Any:
+    return {"quantity": value} if isinstance(value, str) else value
+
+
+class TemplateIn(Strict):
+    """What a kind of site carries."""
+
+    what: ClassVar[str] = "template"
+    domain: Line
+    kind: Line
+    sensors: tuple[
+        Annotated[
+            TemplateSensorIn,
+            BeforeValidator(_template_sensor),
+            ShortForm('{"type": "string"}'),
+        ],
+        ...,
+    ] = Field(min_length=1)
+
+
+class PlaceIn(Strict):
+    """One place: [中文, English, latitude, longitude], or a mapping when it has more to say."""
+
+    what: ClassVar[str] = "place"
+    zh: Line
+    en: Line
+    lat: Number = Field(ge=-90, le=90)
+    lon: Number = Field(ge=-180, le=180)
+    gateway: Line | None = None
+    upstream: Words = ()
+    labels: dict[Line, Line] = Field(default_factory=dict)
+
+
+def _place(value: Any) -> Any:
+    if isinstance(value, list):
+        if len(value) != 4:
+            raise PydanticCustomError(
+                "E102", "a place is [中文, English, latitude, longitude], not {n} items", {"n": len(value)}
+            )
+        return dict(zip(("zh", "en", "lat", "lon"), value, strict=True))
+    return value
+
+
+Place = Annotated[
+    PlaceIn,
+    BeforeValidator(_place),
+    ShortForm('{"type": "array", "minItems": 4, "maxItems": 4}'),
+]
+
+
+class PatternIn(Strict):
+    """Numbered sites that differ in nothing but number and place: {n} in the names counts from 1."""
+
+    what: ClassVar[str] = "pattern"
+    first: Annotated[StrictStr, Field(pattern=r"^[a-z0-9_-]*[a-z_-][0-9]+$")]
+    count: StrictInt = Field(ge=1, le=1000)
+    zh: Line
+    en: Line
+    lat: Number = Field(ge=-90, le=90, description="middle of the group")
+    lon: Number = Field(ge=-180, le=180)
+    spread: Amount = "500 m"
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> PatternIn:
+        if self.count > 1 and not ("{n}" in self.zh and "{n}" in self.en):
+            raise PydanticCustomError("E106", "names of a numbered group need {n}", {"n": "{n}"})
+        return self
+
+
+class SitesIn(Strict):
+    """A group of sites of one template, area and gateway: `places` by id, or a numbered `pattern`, or both."""
+
+    what: ClassVar[str] = "group of sites"
+    template: Line
+    area: Line
+    gateway: Line
+    places: dict[Id, Place] = Field(default_factory=dict)
+    pattern: PatternIn | None = None
+
+    @model_validator(mode="after")
+    def _has_a_site(self) -> SitesIn:
+        if not self.places and self.pattern is None:
+            raise PydanticCustomError("E101", "a group of sites needs `places` or `pattern`")
+        return self
+
+
+class SensorIn(Strict):
+    """What one sensor has that its template does not say."""
+
+    what: ClassVar[str] = "sensor"
+    sensor: Line
+    cadence: Duration | None = None
+    unit: Line | None = None
+    scale: Number | None = None
+    offset: Number | None = None
+    range: tuple[Amount, Amount] | None = None
+    note: Line | None = None
+
+
+class TeamIn(Strict):
+    """People who get notices."""
+
+    what: ClassVar[str] = "team"
+    name: TextIn
+    kind: Literal["duty", "crew"]
+    domains: DomainWords = ()
+    areas: Words = ()
+    unit: Line
+
+
+class ChannelIn(Strict):
+    """A way out; `settings` belong to the kind of channel."""
+
+    what: ClassVar[str] = "channel"
+    kind: Line
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class RouteIn(Strict):
+    """Which team hears of which alarms, by which channel."""
+
+    what: ClassVar[str] = "route"
+    id: Id
+    to: Line
+    channel: Line
+    domains: DomainWords = ()
+    areas: Words = ()
+    at_least: LevelName = "blue"
+
+
+class OrderTemplateIn(Strict):
+    """What an order tells the crew."""
+
+    what: ClassVar[str] = "order template"
+    name: TextIn
+    checklist: tuple[TextIn, ...] = ()
+    safety: tuple[TextIn, ...] = ()
+
+
+class SelectorIn(Strict):
+    """Which sensors, sites or gateways: every key given must match; a list means any of them."""
+
+    what: ClassVar[str] = "applies_to"
+    domain: DomainWords = ()
+    quantity: Words = ()
+    site_kind: KindWords = ()
+    area: Words = ()
+    gateway: Words = ()
+    site: Words = ()
+    sensor: Words = ()
+
+
+class LimitIn(Strict):
+    """One limit: a level, exactly one side, and its dead band and delays. In an override keys may be missing."""
+
+    what: ClassVar[str] = "limit"
+    level: LevelName
+    at_least: Amount | None = None
+    above: Amount | None = None
+    below: Amount | None = None
+    at_most: Amount | None = None
+    deadband: Amount | None = None
+    on_delay: Duration | None = None
+    off_delay: Duration | None = None
+    disabled: StrictBool = False
+
+
+class OrderIn(Strict):
+    """What kind of order the alarm opens and how its repair is proven."""
+
+    what: ClassVar[str] = "order"
+    template: Line
+    verify_for: Duration
+    coverage: Amount = "80 %"
+    opens_at: LevelName = "yellow"
+
+
+class RuleBodyIn(Strict):
+    """What a rule and an override of it may both say."""
+
+    what: ClassVar[str] = "rule"
+    name: TextIn | None = None
+    source: Line | None = None
+    limits: tuple[LimitIn, ...] | None = Field(default=None, min_length=1)
+    level: LevelName | None = None
+    gap: Literal["reset", "hold", "raise"] | None = None
+    latch: StrictBool | None = None
+    accepts: Literal["good", "suspect"] | None = None
+    diagnostic: StrictBool | None = None
+    inhibited_by: Annotated[tuple[Line, ...], BeforeValidator(_several), _words({"type": "string"})] | None = None
+    order: OrderIn | Literal["none"] | None = None
+    advice: TextIn | None = None
+
+
+class RuleIn(RuleBodyIn):
+    """One rule."""
+
+    id: Id
+    name: TextIn
+    applies_to: SelectorIn
+    source: Line
+
+
+class OverrideIn(RuleBodyIn):
+    """A change to a rule for some of the sensors it applies to; the more specific `applies_to` wins."""
+
+    what: ClassVar[str] = "override"
+    rule: Line
+    applies_to: SelectorIn = SelectorIn()
+    disabled: StrictBool = False
+
+
+class FileIn(Strict):
+    """A configuration file. An included file may hold any part of it."""
+
+    what: ClassVar[str] = "file"
+    version: Literal[1]
+    include: Annotated[tuple[Line, ...], BeforeValidator(_several), _words({"type": "string"})] = ()
+    city: CityIn | None = None
+    broker: BrokerIn | None = None
+    areas: dict[Id, TextIn] = Field(default_factory=dict)
+    gateways: tuple[GatewayIn, ...] = ()
+    templates: dict[Id, TemplateIn] = Field(default_factory=dict)
+    sites: tuple[SitesIn, ...] = ()
+    sensors: tuple[SensorIn, ...] = ()
+    teams: dict[Id, TeamIn] = Field(default_factory=dict)
+    channels: dict[Id, ChannelIn] = Field(default_factory=dict)
+    routes: tuple[RouteIn, ...] = ()
+    order_templates: dict[Id, OrderTemplateIn] = Field(default_factory=dict)
+    rules: tuple[RuleIn, ...] = ()
+    overrides: tuple[OverrideIn, ...] = ()
+
+
+__all__ = ["LEVELS", "SIDES", "FileIn"]

@@ -1,0 +1,78 @@
+"""Whether the city can be relied on now, in sentences: what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from citypulse.clock import monotonic_s
+from citypulse.journal import Journal, UsageState
+from citypulse.store.sink import Sink
+from ingest.inbox import Inbox
+from ingest.mqtt import MqttSource
+
+BEAT_LATE_S = 10.0  # a heart that has not ticked for this long is stuck or starved
+SINK_LAG_READINGS = 5_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Whether the city can be relied on now; `problems` are (zh, en) sentences with what to do."""
+
+    is_ready: bool
+    problems: tuple[tuple[str, str], ...]
+    facts: dict[str, Any]
+
+
+class Patient(Protocol):
+    """The parts of a service that are looked at."""
+
+    source: MqttSource
+    inbox: Inbox
+    journal: Journal
+    sink: Sink
+    trouble: str
+    beat_at_s: float
+
+
+def examine(city: Patient) -> Health:
+    """Look at every part once."""
+    problems: list[tuple[str, str]] = []
+    source, sink, usage = city.source.stats(), city.sink.stats(), city.journal.usage()
+    beat_age_s = monotonic_s() - city.beat_at_s
+    if city.trouble:
+        problems.append((f"服务线程故障,需重启:{city.trouble}", f"restart the service: {city.trouble}"))
+    if not source.is_connected:
+        problems.append(
+            (
+                f"未连接消息代理({source.problem or '正在连接'}):检查地址、账号与网络",
+                f"the broker is not connected ({source.problem or 'connecting'}): check address, account and network",
+            )
+        )
+    problems.extend(
+        (f"代理拒绝订阅 {topic}:检查访问控制", f"the broker refused {topic}: check its access rules")
+        for topic in source.refused_topics
+    )
+    if beat_age_s > BEAT_LATE_S:
+        problems.append((f"心跳停了 {beat_age_s:.0f} 秒", f"the heart has not ticked for {beat_age_s:.0f} s"))
+    if sink.problem:
+        problems.append((f"读数库写入失败:{sink.problem}", f"the reading store does not take readings: {sink.problem}"))
+    if usage.state is not UsageState.OK:
+        problems.append(
+            (
+                f"日志占用 {usage.bytes >> 20} MiB,接近上限:修复 {usage.slowest_sink or '磁盘'}",
+                f"the journal holds {usage.bytes >> 20} MiB, near its budget: mend {usage.slowest_sink or 'the disk'}",
+            )
+        )
+    return Health(
+        is_ready=not problems,
+        problems=tuple(problems),
+        facts={
+            "broker": source.protocol if source.is_connected else "",
+            "inbox_depth": city.inbox.depth,
+            "beat_age_s": round(beat_age_s, 2),
+            "store_lag_readings": sink.lag_readings,
+            "journal_bytes": usage.bytes,
+            "last_tick": usage.last_tick,
+        },
+    )

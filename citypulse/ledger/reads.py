@@ -1,0 +1,312 @@
+"""What pages, the CLI and a restart read. Every function may be called from any thread; none of them can write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from citypulse.model import Alarm, Answer, Condition, OrderState, Priority, WorkOrder
+
+from . import schema as s
+from .chain import GENESIS, START, Head, verify
+from .commit import DEAD_BYTES, DEAD_ROWS, HEAD_KEY, PUSHED_OUT_BYTES, PUSHED_OUT_ROWS
+from .sqlite import Reader
+from .tick import Counts, DeadRow, EventRow, GatewayRow, OpenState, OutboxRow, Verdict
+
+RELAPSE_MS = 72 * 3600 * 1000  # a closed order may be reopened for this long (domain.md 2.5)
+ENDED = (OrderState.CLOSED, OrderState.REJECTED, OrderState.CANCELLED)
+
+_a = s.alarm.c
+_IS_OPEN = _a.condition != Condition.NORMAL.value
+# OPC UA's retain: still true, not seen, or seen with a repair that is not proven yet.
+_IS_RETAINED = sa.or_(_IS_OPEN, _a.is_acked.is_(False), _a.is_confirmed.is_(False))
+ALARM_STATES: Mapping[str, sa.ColumnElement[bool]] = {
+    "open": _IS_OPEN,
+    "retained": _IS_RETAINED,
+    "unacked": _a.is_acked.is_(False),
+    "stale": sa.and_(_IS_OPEN, _a.stale_ms.is_not(None)),
+    "shelved": _a.shelved_until_ms.is_not(None),
+    "historical": _a.is_historical.is_(True),
+    "all": sa.true(),
+}
+"""What `alarms(state=…)` understands."""
+
+
+class Reads:
+    """Read functions over a pool of read-only connections; each call sees one consistent state."""
+
+    def __init__(self, reader: Reader) -> None:
+        """Read through `reader`."""
+        self._reader = reader
+
+    def _rows(self, statement: sa.Select[Any]) -> list[sa.Row[Any]]:
+        with self._reader.connection() as connection:
+            return list(connection.execute(statement).all())
+
+    # ── alarms ──────────────────────────────────────────────────────────────────────────────────
+
+    def alarms(
+        self,
+        *,
+        state: str = "retained",
+        site: str = "",
+        domain: str = "",
+        rule: str = "",
+        scope: str = "",
+        at_least: Priority | None = None,
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        limit: int = 200,
+        before: str = "",
+        serious_first: bool = False,
+    ) -> list[Alarm]:
+        """Return alarms, newest first by the time we knew, or most serious first; state is a key of ALARM_STATES.
+
+        `before` is the id of the last alarm of the previous page (only with newest first). since_ms and until_ms
+        bound raised_wall_ms: since <= t < until.
+        """
+        if state not in ALARM_STATES:
+            raise ValueError(f"alarm state {state!r} is not known: use one of {', '.join(ALARM_STATES)}")
+        query = sa.select(s.alarm).where(ALARM_STATES[state]).limit(limit)
+        for column, wanted in ((_a.site, site), (_a.domain, domain), (_a.rule, rule), (_a.scope, scope)):
+            if wanted:
+                query = query.where(column == wanted)
+        if at_least is not None:
+            query = query.where(_a.level <= int(at_least))
+        if since_ms is not None:
+            query = query.where(_a.raised_wall_ms >= since_ms)
+        if until_ms is not None:
+            query = query.where(_a.raised_wall_ms < until_ms)
+        if before:
+            last = sa.select(_a.raised_wall_ms).where(_a.id == before).scalar_subquery()
+            query = query.where(sa.tuple_(_a.raised_wall_ms, _a.id) < sa.tuple_(last, sa.literal(before)))
+        newest = (_a.raised_wall_ms.desc(), _a.id.desc())
+        query = query.order_by(_a.level, *newest) if serious_first else query.order_by(*newest)
+        return [s.ALARMS.noun(row) for row in self._rows(query)]
+
+    def alarm(self, alarm_id: str) -> Alarm | None:
+        """Return one alarm, or None."""
+        found = self._rows(sa.select(s.alarm).where(_a.id == alarm_id))
+        return s.ALARMS.noun(found[0]) if found else None
+
+    # ── work orders ─────────────────────────────────────────────────────────────────────────────
+
+    def orders(
+        self,
+        *,
+        is_open: bool | None = None,
+        state: OrderState | None = None,
+        team: str = "",
+        area: str = "",
+        domain: str = "",
+        asset: str = "",
+        since_ms: int | None = None,
+        until_ms: int | None = None,
+        limit: int = 200,
+        before: str = "",
+        serious_first: bool = False,
+    ) -> list[WorkOrder]:
+        """Return work orders, newest first, or most serious first; paging and bounds (opened_ms) as in `alarms`."""
+        o = s.work_order.c
+        query = sa.select(s.work_order).limit(limit)
+        if is_open is not None:
+            ended = o.state.in_([e.value for e in ENDED])
+            query = query.where(~ended if is_open else ended)
+        if state is not None:
+            query = query.where(o.state == state.value)
+        for column, wanted in ((o.team, team), (o.area, area), (o.domain, domain), (o.asset, asset)):
+            if wanted:
+                query = query.where(column == wanted)
+        if since_ms is not None:
+            query = query.where(o.opened_ms >= since_ms)
+        if until_ms is not None:
+            query = query.where(o.opened_ms < until_ms)
+        if before:
+            last = sa.select(o.opened_ms).where(o.id == before).scalar_subquery()
+            query = query.where(sa.tuple_(o.opened_ms, o.id) < sa.tuple_(last, sa.literal(before)))
+        newest = (o.opened_ms.desc(), o.id.desc())
+        query = query.order_by(o.level, *newest) if serious_first else query.order_by(*newest)
+        return [s.ORDERS.noun(row) for row in self._rows(query)]
+
+    def order(self, order_id: str) -> WorkOrder | None:
+        """Return one work order, or None."""
+        found = self._rows(sa.select(s.work_order).where(s.work_order.c.id == order_id))
+        return s.ORDERS.noun(found[0]) if found else None
+
+    # ── the record ──────────────────────────────────────────────────────────────────────────────
+
+    def events(
+        self, *, subject: str = "", since_seq: int = 0, limit: int = 500, newest: bool = False
+    ) -> list[EventRow]:
+        """Return lines with seq > since_seq in order of seq, of one alarm or order, or of all.
+
+        `newest` takes the last `limit` lines instead of the first; they still come in order of seq.
+        """
+        e = s.event.c
+        query = sa.select(s.event).where(e.seq > since_seq).limit(limit)
+        if subject:
+            query = query.where(e.subject == subject)
+        rows: list[Any] = self._rows(query.order_by(e.seq.desc() if newest else e.seq))
+        if newest:
+            rows.reverse()
+        return [EventRow(seq=row[0], event=s.EVENTS.noun(row[1:-2]), prev_hash=row[-2], hash=row[-1]) for row in rows]
+
+    def verify(self, first: int = 1, last: int | None = None) -> Verdict:
+        """Check the hash chain of lines first … last (None: to the end, which must then be the head kept beside it)."""
+        e = s.event.c
+        first = max(first, 1)
+        columns = [e.seq, *(e[name] for name in s.EVENTS.names), e.prev_hash, e.hash]
+        # Raw column types: what is hashed is what is kept, not what it decodes to.
+        query = sa.select(*(sa.type_coerce(c, sa.types.NullType()) for c in columns)).where(e.seq >= first)
+        if last is not None:
+            query = query.where(e.seq <= last)
+        with self._reader.connection() as connection:
+            kept = connection.execute(sa.select(s.meta.c.value).where(s.meta.c.key == HEAD_KEY)).scalar()
+            head = Head.parse(kept) if kept else START
+            since = START
+            if first > 1:
+                before = connection.execute(sa.select(e.hash).where(e.seq == first - 1)).scalar()
+                since = Head(first - 1, before or GENESIS)
+            is_whole = last is None or last >= head.seq
+            rows = connection.execute(query.order_by(e.seq), execution_options={"yield_per": 1000})
+            verdict = verify((tuple(row) for row in rows), since=since, head=head if is_whole else None)
+        return replace(verdict, head_seq=head.seq, head_hash=head.hash)
+
+    # ── notices, rubbish, gateways, answers ─────────────────────────────────────────────────────
+
+    def outbox_rows(self, *, state: str = "", subject: str = "", limit: int = 200) -> list[OutboxRow]:
+        """Return notices with their delivery, newest first."""
+        o = s.outbox.c
+        query = sa.select(s.outbox).order_by(o.id.desc()).limit(limit)
+        if state:
+            query = query.where(o.state == state)
+        if subject:
+            query = query.where(o.subject == subject)
+        n = 1 + len(s.NOTICES.names)
+        return [
+            OutboxRow(
+                id=row[0],
+                notice=s.NOTICES.noun(row[1:n]),
+                state=row.state,
+                attempts=row.attempts,
+                next_at_ms=row.next_at_ms,
+                lease_until_ms=row.lease_until_ms,
+                provider_code=row.provider_code,
+                delivered_ms=row.delivered_ms,
+                last_error=row.last_error,
+            )
+            for row in self._rows(query)
+        ]
+
+    def dead_letters(
+        self,
+        *,
+        reason: str = "",
+        gateway: str = "",
+        is_replayed: bool | None = None,
+        limit: int = 200,
+        before: int | None = None,
+    ) -> list[DeadRow]:
+        """Return dead letters, newest first; `before` is the id of the last one of the previous page."""
+        d = s.dead_letter.c
+        query = sa.select(s.dead_letter).order_by(d.id.desc()).limit(limit)
+        if reason:
+            query = query.where(d.reason == reason)
+        if gateway:
+            query = query.where(d.gateway == gateway)
+        if is_replayed is not None:
+            query = query.where(d.replayed_ms.is_not(None) if is_replayed else d.replayed_ms.is_(None))
+        if before is not None:
+            query = query.where(d.id < before)
+        n = 1 + len(s.LETTERS.names)
+        return [
+            DeadRow(id=row[0], letter=s.LETTERS.noun(row[1:n]), tick=row.tick, replayed_ms=row.replayed_ms)
+            for row in self._rows(query)
+        ]
+
+    def gateways(self) -> list[GatewayRow]:
+        """Return the numbering of every gateway and boot, by gateway, last heard first."""
+        g = s.gateway.c
+        return [s.GATEWAYS.noun(row) for row in self._rows(sa.select(s.gateway).order_by(g.gateway, g.heard_ms.desc()))]
+
+    def answer_of(self, command_id: str) -> Answer | None:
+        """Return what came of a command already done, or None: the same id is then not done again."""
+        found = self._rows(sa.select(s.command_answer.c.answer).where(s.command_answer.c.command == command_id))
+        return msgspec.json.decode(found[0][0], type=Answer) if found else None
+
+    def known_sensor_ids(self) -> tuple[str, ...]:
+        """Return the sensor ids by index, retired ones included."""
+        return tuple(row[0] for row in self._rows(sa.select(s.sensor_index.c.id).order_by(s.sensor_index.c.idx)))
+
+    def meta(self, key: str) -> str:
+        """Return a value kept about the ledger itself, or ""."""
+        found = self._rows(sa.select(s.meta.c.value).where(s.meta.c.key == key))
+        return str(found[0][0]) if found else ""
+
+    # ── the whole ───────────────────────────────────────────────────────────────────────────────
+
+    def load_open(self, now_ms: int | None = None) -> OpenState:
+        """Return what the desk needs after a restart; `now_ms` (default: the last tick's) dates the relapse window."""
+        o = s.work_order.c
+        with self._reader.connection() as connection:
+            run = connection.execute
+            tick, then = _last_tick(connection)
+            closed_since = (then if now_ms is None else now_ms) - RELAPSE_MS
+            is_wanted = sa.or_(
+                o.state.not_in([e.value for e in ENDED]),
+                sa.and_(o.state == OrderState.CLOSED.value, o.state_ms >= closed_since),
+            )
+            alarms = run(sa.select(s.alarm).where(_IS_RETAINED).order_by(_a.raised_wall_ms, _a.id)).all()
+            orders = run(sa.select(s.work_order).where(is_wanted).order_by(o.opened_ms, o.id)).all()
+            occurrences = run(sa.select(_a.dedup_key, sa.func.max(_a.occurrence)).group_by(_a.dedup_key)).tuples().all()
+            day, serial = sa.func.substr(o.id, 4, 8), sa.cast(sa.func.substr(o.id, 13), sa.BigInteger)
+            serials = run(sa.select(day, sa.func.max(serial)).where(o.id.like("WO-%")).group_by(day)).tuples().all()
+        return OpenState(
+            alarms=tuple(s.ALARMS.noun(row) for row in alarms),
+            orders=tuple(s.ORDERS.noun(row) for row in orders),
+            occurrences=dict(occurrences),
+            order_serials=dict(serials),
+            last_tick=tick,
+            last_now_ms=then,
+        )
+
+    def counts(self) -> Counts:
+        """Count what the ledger holds, from one consistent state."""
+
+        def grouped(connection: sa.Connection, column: Any, where: Any = None) -> dict[Any, int]:
+            query = sa.select(column, sa.func.count()).group_by(column)
+            found = connection.execute(query if where is None else query.where(where))
+            return dict(found.tuples().all())
+
+        with self._reader.connection() as connection:
+            levels = grouped(connection, _a.level, _IS_OPEN)
+            unacked = connection.execute(sa.select(sa.func.count()).where(_a.is_acked.is_(False))).scalar_one()
+            orders = grouped(connection, s.work_order.c.state)
+            notices = grouped(connection, s.outbox.c.state)
+            events = connection.execute(sa.select(sa.func.max(s.event.c.seq))).scalar()
+            counter = {row.name: row.value for row in connection.execute(sa.select(s.counter))}
+            tick, now_ms = _last_tick(connection)
+        return Counts(
+            alarms_open=sum(levels.values()),
+            alarms_unacked=unacked,
+            alarms_open_by_level={Priority(level): n for level, n in levels.items()},
+            orders_by_state={OrderState(state): n for state, n in orders.items()},
+            outbox_by_state=notices,
+            events=events or 0,
+            dead_letters=counter.get(DEAD_ROWS, 0),
+            dead_letters_bytes=counter.get(DEAD_BYTES, 0),
+            dead_letters_pushed_out=counter.get(PUSHED_OUT_ROWS, 0),
+            dead_letters_pushed_out_bytes=counter.get(PUSHED_OUT_BYTES, 0),
+            last_tick=tick,
+            last_now_ms=now_ms,
+        )
+
+
+def _last_tick(connection: sa.Connection) -> tuple[int, int]:
+    j = s.journal.c
+    last = connection.execute(sa.select(j.tick, j.now_ms).order_by(j.tick.desc()).limit(1)).first()
+    return (last.tick, last.now_ms) if last else (0, 0)

@@ -1,0 +1,89 @@
+"""What was committed, as views for people and programs: shared by the console and by commands beside the service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alerts.lifecycle import alarm_verbs, letter, order_verbs
+from citypulse.ledger import Ledger
+from citypulse.model import OrderState
+from citypulse.views import alarm_view, event_view, order_view, plain
+
+PAYLOAD_SHOWN = 2_000  # characters of a dead letter's payload that a list shows
+
+
+class ReadingRoom:
+    """Views over one ledger. Thread-safe; cannot change anything."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        """Read from `ledger`, open for writing or only for reading."""
+        self._ledger = ledger
+
+    @classmethod
+    @contextmanager
+    def beside(cls, data_dir: Path) -> Iterator[ReadingRoom]:
+        """Open the ledger of a data folder for reading, whether or not a service runs on it."""
+        ledger = Ledger.open(data_dir, read_only=True)
+        try:
+            yield cls(ledger)
+        finally:
+            ledger.close()
+
+    def alarms(self, *, open_only: bool, limit: int, domain: str, since_ms: int | None) -> list[dict[str, Any]]:
+        """Return alarms that still need eyes, or all, most serious and newest first."""
+        found = self._ledger.alarms(
+            state="retained" if open_only else "all",
+            domain=domain,
+            since_ms=since_ms,
+            limit=limit,
+            serious_first=True,
+        )
+        return [alarm_view(a, isa=letter(a), allowed=alarm_verbs(a)) for a in found]
+
+    def alarm(self, alarm_id: str) -> dict[str, Any] | None:
+        """Return one alarm, or None."""
+        found = self._ledger.alarm(alarm_id)
+        return None if found is None else alarm_view(found, isa=letter(found), allowed=alarm_verbs(found))
+
+    def orders(self, *, open_only: bool, limit: int, team: str, state: str) -> list[dict[str, Any]]:
+        """Return work orders, most serious and newest first; an unknown state matches none."""
+        if state and state not in {s.value for s in OrderState}:
+            return []
+        found = self._ledger.orders(
+            is_open=True if open_only and not state else None,
+            state=OrderState(state) if state else None,
+            team=team,
+            limit=limit,
+            serious_first=True,
+        )
+        return [order_view(o, allowed=order_verbs(o.state, o.level)) for o in found]
+
+    def order(self, order_id: str) -> dict[str, Any] | None:
+        """Return one work order, or None."""
+        found = self._ledger.order(order_id)
+        return None if found is None else order_view(found, allowed=order_verbs(found.state, found.level))
+
+    def events(self, *, subject: str, after_seq: int, limit: int) -> list[dict[str, Any]]:
+        """Return lines of the record in order, with their hashes."""
+        rows = self._ledger.events(subject=subject, since_seq=after_seq, limit=limit)
+        return [event_view(r.event, seq=r.seq) | {"hash": r.hash} for r in rows]
+
+    def dead_letters(self, *, limit: int) -> list[dict[str, Any]]:
+        """Return the newest dead letters; payloads as text, what is not UTF-8 escaped."""
+        views = []
+        for row in self._ledger.dead_letters(limit=limit):
+            payload = row.letter.payload.decode("utf-8", "backslashreplace")[:PAYLOAD_SHOWN]
+            view: dict[str, Any] = plain(row.letter)
+            views.append(view | {"id": row.id, "payload": payload, "replayed_ms": row.replayed_ms})
+        return views
+
+    def notices(self, *, subject: str, limit: int) -> list[dict[str, Any]]:
+        """Return notices with what came of them, newest first."""
+        return [plain(row) for row in self._ledger.outbox_rows(subject=subject, limit=limit)]
+
+    def gateways(self) -> list[dict[str, Any]]:
+        """Return gateways with numbering, watermark, liveness and clock offset."""
+        return [plain(row) for row in self._ledger.gateways()]
