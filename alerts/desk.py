@@ -77,15 +77,21 @@ class Desk:
         self._withdraw(pen)
         for transition in transitions:
             self._take(pen, transition)
+            # At once, not at the tick's end: which notices there are must not depend on how input fell into ticks.
+            # What a later one overtakes before it was sent, the outbox drops.
+            self._announce(pen)
         self.book.count(batch)
         for command in commands:
             pen.effects.answers.append(self._do(pen, command))
         self._ring(pen)
         self.book.ring(pen)
         self.book.judge(pen)
+        self._announce(pen)
+        return pen.effects
+
+    def _announce(self, pen: Pen) -> None:
         for alarm in self._caller.announce(pen):
             self._keep(alarm)
-        return pen.effects
 
     def replay(self, batch: ReadingBatch, tick: int) -> None:  # noqa: ARG002 - the tick's number is not needed
         """Let a journaled batch testify again after a restart; its effects are committed already."""

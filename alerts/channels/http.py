@@ -6,12 +6,13 @@ byte a second is cut off, because its socket is closed under it.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ssl
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from citypulse.errors import DeliveryError
@@ -57,20 +58,21 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float)
         else http.client.HTTPConnection(host, parts.port, timeout=timeout_s)
     )
     late = threading.Event()
+    socket: list[Any] = []  # ours to close: http.client forgets it once the answer has begun
 
     def cut() -> None:
         late.set()
-        if connection.sock is not None:
-            try:
-                connection.sock.shutdown(2)
-            except OSError:
-                return  # it has just ended by itself
+        for held in socket:
+            with contextlib.suppress(OSError):  # it may have ended by itself just now
+                held.shutdown(2)
 
     timer = threading.Timer(timeout_s, cut)
     timer.daemon = True
     timer.start()
     try:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.connect()
+        socket.append(connection.sock)
         connection.request("POST", path, body=body, headers={**headers, "Content-Length": str(len(body))})
         response = connection.getresponse()
         text = response.read(REPLY_BYTES_MAX + 1)

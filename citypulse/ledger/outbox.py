@@ -74,6 +74,7 @@ class Outbox:
         if not self._is_there(due):  # look before writing: an idle outbox must not cost a commit each time
             return []
         with self._writer.transaction() as connection:
+            connection.execute(_overtaken())
             rows = connection.execute(take).all()
         leased = [
             LeasedNotice(id=row[0], notice=s.NOTICES.noun(row[1:-1]), attempt=row[-1], lease_until_ms=now_ms + lease_ms)
@@ -92,6 +93,16 @@ class Outbox:
     @staticmethod
     def _mine(leased: LeasedNotice) -> tuple[sa.ColumnElement[bool], ...]:
         return _o.id == leased.id, _o.state == "leased", _o.attempts == leased.attempt
+
+    def has_heard(self, leased: LeasedNotice) -> bool:
+        """Say whether an earlier notice about the subject may have reached the same target: sent, or tried."""
+        n = leased.notice
+        same = (_o.subject == n.subject, _o.channel == n.channel, _o.target == n.target, _o.id < leased.id)
+        return self._is_there(*same, _o.attempts > 0)
+
+    def obsolete(self, leased: LeasedNotice, *, reason: str) -> bool:
+        """Record that it need not be sent; False when the lease no longer stands."""
+        return self._set(self._mine(leased), state="obsolete", lease_until_ms=None, last_error=reason)
 
     def delivered(self, leased: LeasedNotice, *, now_ms: int, provider_code: str = "") -> None:
         """Record that the provider took it. A fact: it holds even when the lease has run out meanwhile."""
@@ -146,3 +157,20 @@ class Outbox:
     def _set(self, where: tuple[sa.ColumnElement[bool], ...], **values: Any) -> bool:
         with self._writer.transaction() as connection:
             return connection.execute(sa.update(s.outbox).where(*where).values(**values)).rowcount > 0
+
+
+def _overtaken() -> sa.Update:
+    """Drop unsent news of an alarm that later news to the same target has overtaken: after an outage, one word each."""
+    later = s.outbox.alias("later")
+    is_overtaken = sa.exists().where(
+        later.c.subject == _o.subject,
+        later.c.channel == _o.channel,
+        later.c.target == _o.target,
+        later.c.id > _o.id,
+        later.c.state == "pending",
+    )
+    return (
+        sa.update(s.outbox)
+        .where(_o.subject_kind == "alarm", _o.state == "pending", _o.attempts == 0, is_overtaken)
+        .values(state="obsolete", last_error="overtaken by later news before it was sent")
+    )

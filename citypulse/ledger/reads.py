@@ -262,14 +262,14 @@ class Reads:
             )
             alarms = run(sa.select(s.alarm).where(_IS_RETAINED).order_by(_a.raised_wall_ms, _a.id)).all()
             orders = run(sa.select(s.work_order).where(is_wanted).order_by(o.opened_ms, o.id)).all()
-            occurrences = run(sa.select(_a.dedup_key, sa.func.max(_a.occurrence)).group_by(_a.dedup_key)).tuples().all()
+            occurrences = run(sa.select(_a.dedup_key, sa.func.max(_a.occurrence)).group_by(_a.dedup_key)).all()
             day, serial = sa.func.substr(o.id, 4, 8), sa.cast(sa.func.substr(o.id, 13), sa.BigInteger)
-            serials = run(sa.select(day, sa.func.max(serial)).where(o.id.like("WO-%")).group_by(day)).tuples().all()
+            serials = run(sa.select(day, sa.func.max(serial)).where(o.id.like("WO-%")).group_by(day)).all()
         return OpenState(
             alarms=tuple(s.ALARMS.noun(row) for row in alarms),
             orders=tuple(s.ORDERS.noun(row) for row in orders),
-            occurrences=dict(occurrences),
-            order_serials=dict(serials),
+            occurrences={row[0]: row[1] for row in occurrences},
+            order_serials={row[0]: row[1] for row in serials},
             last_tick=tick,
             last_now_ms=then,
         )
@@ -280,7 +280,7 @@ class Reads:
         def grouped(connection: sa.Connection, column: Any, where: Any = None) -> dict[Any, int]:
             query = sa.select(column, sa.func.count()).group_by(column)
             found = connection.execute(query if where is None else query.where(where))
-            return dict(found.tuples().all())
+            return {row[0]: row[1] for row in found}
 
         with self._reader.connection() as connection:
             levels = grouped(connection, _a.level, _IS_OPEN)

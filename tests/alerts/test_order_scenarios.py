@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+
+from citypulse.model import Actor, Condition, NoticeKind, OrderState, Quality
 from tests.alerts.cast import (
     ADA,
     BLUE,
@@ -18,8 +20,6 @@ from tests.alerts.cast import (
     World,
     city,
 )
-
-from citypulse.model import Actor, Condition, NoticeKind, OrderState, Quality
 
 
 def fed_back(level=YELLOW) -> tuple[World, str]:

@@ -7,9 +7,9 @@ import hmac
 
 import pytest
 from pydantic import ValidationError
-from tests.contracts.test_channels import NOTICE, NOW_MS, Provider, build
 
 from citypulse.errors import DeliveryError
+from tests.contracts.test_channels import NOTICE, NOW_MS, Provider, build
 
 
 @pytest.fixture

@@ -28,6 +28,8 @@ SITES = 6
 CADENCE_MS = 10_000
 # Time limits of orders run on the wall's clock, and a killed run takes longer on it: lamps may differ, nothing else.
 BY_THE_WALL = frozenset({"lamp", "supervised"})
+# What the sensors say happens at their own time; that an order was attached is dated when we did it.
+BY_THE_SENSOR = frozenset({"raised", "level", "worsened", "eased", "cleared", "data_loss", "data_back"})
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def outcome(data: Path, base_ms: int) -> Outcome:
         numbers |= {a.id: f"{a.dedup_key}#{a.occurrence}" for a in ledger.alarms(state="all", limit=100_000)}
         events = [r.event for r in ledger.events(limit=1_000_000)]
         steps = [
-            (numbers[e.subject], e.kind, e.from_state, e.to_state, e.event_ms - base_ms if e.subject_kind == "alarm" else 0)
+            (numbers[e.subject], e.kind, e.from_state, e.to_state, e.event_ms - base_ms if e.kind in BY_THE_SENSOR else 0)
             for e in events
             if e.kind not in BY_THE_WALL
         ]
