@@ -1,6 +1,7 @@
-"""Who is told what: the notices of one tick, written when all its changes are known.
+"""Who is told what: the notices of each change, written in the same transaction as the change.
 
-None for what is hidden by then, one for what rose twice, and an end to everybody who heard of the beginning.
+None for what is hidden, one a change, and an end to everybody who heard of the beginning. What later news overtakes
+before it was sent, the outbox drops.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ CREW_CLOCKS: Final = frozenset({"T3", "Tsite", "T4"})  # the crew's own; the oth
 
 
 class AlarmCaller:
-    """Collects which alarms want to be told of during a tick, and writes their notices at its end."""
+    """Collects which alarms a change concerns, and writes their notices once the change is complete."""
 
     def __init__(self, config: CityConfig, rule_of: Callable[[Alarm], Rule | None]) -> None:
         """Tell by the routes of `config`."""
@@ -55,7 +56,7 @@ class AlarmCaller:
         self._wants.setdefault(alarm.id, {})[reason] = None
 
     def announce(self, pen: Pen) -> list[Alarm]:
-        """Write the tick's notices; return the alarms whose list of told people grew."""
+        """Write the notices wanted since the last call; return the alarms whose list of told people grew."""
         changed = []
         for number, reasons in self._wants.items():
             before = alarm = pen.effects.alarms[number]

@@ -247,6 +247,7 @@ class Desk:
         """Hide an alarm behind `cause`, a dedup key or a mute's id."""
         if cause in alarm.suppressed_by:
             return alarm
+        pen.obsolete(alarm.id, f"hidden by {cause}")
         changes = {"suppressed_by": (*alarm.suppressed_by, cause)}
         if alarm.suppressed_by:
             return self._keep(pen.alarm(alarm, "suppressed", why, data={"cause": cause}, changes=changes))

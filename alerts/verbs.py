@@ -107,6 +107,7 @@ def _reset(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Al
 
 def _shelve(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Alarm:
     until_ms = command.data["until_ms"]
+    pen.obsolete(alarm.id, f"shelved by {command.actor.name}")
     return desk.step(pen, alarm, "shelve", "shelved", why, actor=command.actor, data={"until_ms": until_ms},
                      changes={"shelved_until_ms": until_ms, "acked_by": "", "acked_ms": None})  # fmt: skip
 
@@ -117,6 +118,8 @@ def _unshelve(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) ->
 
 
 def _out_of_service(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Alarm:
+    if alarm.condition is not Condition.NORMAL:  # else its end may be on the way, and must arrive
+        pen.obsolete(alarm.id, f"taken out of service by {command.actor.name}")
     return desk.step(pen, alarm, "out_of_service", "out_of_service", why, actor=command.actor,
                      changes={"is_out_of_service": True, "acked_by": "", "acked_ms": None})  # fmt: skip
 

@@ -6,6 +6,7 @@ reason while everything around it goes on; `replay` of what was journaled leaves
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,10 @@ log = structlog.get_logger()
 
 ROUTES_MAX = 65_536
 NO_LAG = -(2**31)
-SPOKE, BIRTH, WILL = 0, 1, 2  # kinds of journaled messages
+SPOKE, BIRTH, WILL = 0, 1, 2
+# One message in the journal: its gateway and boot by their place in the tick's lists (boot -1: not numbered),
+# seq (of a birth: the first number still held), lag_ms, received_ms, kind.
+LINE = struct.Struct("<iiqiqB")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,16 +83,16 @@ class _Columns:
     dead: list[DeadLetter] = field(default_factory=list)
     total: int = 0
     repeated: int = 0
-    # one line per message of a known gateway, for the journal
+    # for the journal: a packed LINE for each message of a known gateway, and which of them are news by themselves
     gateways: dict[str, int] = field(default_factory=dict)
     boots: dict[str, int] = field(default_factory=dict)
-    j_gateway: array[int] = field(default_factory=lambda: array("i"))
-    j_boot: array[int] = field(default_factory=lambda: array("i"))
-    j_seq: array[int] = field(default_factory=lambda: array("q"))
-    j_lag_ms: array[int] = field(default_factory=lambda: array("i"))
-    j_received_ms: array[int] = field(default_factory=lambda: array("q"))
-    j_kind: array[int] = field(default_factory=lambda: array("b"))
-    j_is_news: array[int] = field(default_factory=lambda: array("b"))
+    lines: list[bytes] = field(default_factory=list)
+    news: list[int] = field(default_factory=list)
+
+    def mark_news(self) -> None:
+        """Note that the last line tells of its gateway what no reading tells."""
+        if not self.news or self.news[-1] != len(self.lines) - 1:
+            self.news.append(len(self.lines) - 1)
 
     def trim(self) -> None:
         """Cut the columns of readings back to whole messages, after a failure half way through one."""
@@ -139,7 +143,12 @@ class Intake:
             except Exception as error:  # noqa: BLE001 - a codec is an extension; its bug must not stop the city
                 self._blame(route, message, error, got)
         batch, amendments, conflicts = self._grade(got)
-        journal = _journal(got)
+        journal = {
+            "gateways": list(got.gateways),
+            "boots": list(got.boots),
+            "lines": b"".join(got.lines),
+            "news": got.news,
+        }
         return Intaken(
             batch=batch,
             amendments=amendments,
@@ -167,13 +176,13 @@ class Intake:
         is_new = self._hear(route, message, decoded.boot, decoded.seq, decoded.sent_ms, got)
         if not is_new and route.kind == "readings":
             got.repeated += 1
-            got.j_is_news[-1] = 1
+            got.mark_news()
             return
         if decoded.bad or not found.is_clean:
             if not self._bury_readings(route, message, decoded, found, got):
                 return
         elif not n:
-            got.j_is_news[-1] = 1
+            got.mark_news()
             return
         got.sensor.extend(found.index)
         got.time_ms.extend(decoded.times)
@@ -197,13 +206,8 @@ class Intake:
             number, seq, boot = -1, -1, None
         else:
             number = got.boots.setdefault(boot, len(got.boots))
-        got.j_gateway.append(got.gateways.setdefault(route.gateway, len(got.gateways)))
-        got.j_boot.append(number)
-        got.j_seq.append(seq)
-        got.j_lag_ms.append(NO_LAG if lag_ms is None else lag_ms)
-        got.j_received_ms.append(received_ms)
-        got.j_kind.append(SPOKE)
-        got.j_is_news.append(0)
+        gateway = got.gateways.setdefault(route.gateway, len(got.gateways))
+        got.lines.append(LINE.pack(gateway, number, seq, NO_LAG if lag_ms is None else lag_ms, received_ms, SPOKE))
         return self.gateways.hear(route.record, received_ms, boot, seq, lag_ms)
 
     def _take_state(self, route: _Route, message: RawMessage, got: _Columns) -> None:
@@ -219,14 +223,14 @@ class Intake:
         if len(state.boot) > 64 or (state.first is not None and not 0 <= state.first < 2**63):
             raise PayloadError("state_shape", "boot is longer than 64 characters, or first is no message number")
         has_changed = self.gateways.hear_state(route.record, message.received_ms, status, state.boot, state.first)
-        got.j_gateway.append(got.gateways.setdefault(route.gateway, len(got.gateways)))
-        got.j_boot.append(got.boots.setdefault(state.boot, len(got.boots)))
-        got.j_seq.append(-1 if state.first is None else state.first)
-        got.j_lag_ms.append(NO_LAG)
-        got.j_received_ms.append(message.received_ms)
-        got.j_kind.append(BIRTH if status == ONLINE else WILL)
+        gateway = got.gateways.setdefault(route.gateway, len(got.gateways))
+        boot = got.boots.setdefault(state.boot, len(got.boots))
+        first = -1 if state.first is None else state.first
+        kind = BIRTH if status == ONLINE else WILL
+        got.lines.append(LINE.pack(gateway, boot, first, NO_LAG, message.received_ms, kind))
         # A will that changes nothing (an old boot's, or one already known) is no news: the gateway did not speak.
-        got.j_is_news.append(status == ONLINE or has_changed)
+        if status == ONLINE or has_changed:
+            got.mark_news()
 
     def _route(self, topic: str) -> _Route:
         gateway, kind = self.registry.parse_topic(topic)
@@ -250,7 +254,7 @@ class Intake:
         # or its gateway would send it again for ever.
         boot, seq = (error.boot, error.seq) if isinstance(error, NumberedPayloadError) else (None, None)
         is_new = self._hear(route, message, boot, seq, None, got)
-        got.j_is_news[-1] = 1
+        got.mark_news()
         if is_new or route.kind == "replay":
             got.dead.append(make_letter(message, route.gateway, error.reason, error.detail))
         else:
@@ -270,7 +274,7 @@ class Intake:
         """Keep a message's bad readings; return whether any good one is left (refused ones leave later)."""
         names = _names(decoded)
         refused = [k for k, code in enumerate(found.index) if code < 0]
-        got.j_is_news[-1] = 1
+        got.mark_news()
         bad = [
             *decoded.bad,
             *(
@@ -327,12 +331,9 @@ class Intake:
     def replay(self, batch: ReadingBatch, journal: Mapping[str, Any], now_ms: int) -> GatewayHeard:
         """Advance all state by one journaled tick, as `take` did; return what `take` said was heard."""
         self.gateways.advance(now_ms)
-        names, boots = list(journal["gateways"]), list(journal["boots"])
-        records = [self.gateways.record(name) for name in names]
-        columns = (
-            np.asarray(journal[key]).tolist() for key in ("gateway", "boot", "seq", "lag_ms", "received_ms", "kind")
-        )
-        for gateway, boot, seq, lag_ms, received_ms, kind in zip(*columns, strict=True):
+        boots = list(journal["boots"])
+        records = [self.gateways.record(name) for name in journal["gateways"]]
+        for gateway, boot, seq, lag_ms, received_ms, kind in LINE.iter_unpack(journal["lines"]):
             record = records[gateway]
             if kind == SPOKE:
                 lag = None if lag_ms == NO_LAG else lag_ms
@@ -357,27 +358,12 @@ class Intake:
 def heard_in(journal: Mapping[str, Any]) -> GatewayHeard:
     """Return the gateways a journaled tick heard of."""
     names = list(journal["gateways"])
-    news = np.flatnonzero(np.asarray(journal["is_news"]))
-    gateway = np.asarray(journal["gateway"])[news].tolist()
+    lines = [LINE.unpack_from(journal["lines"], LINE.size * k) for k in journal["news"]]
     return GatewayHeard(
-        gateway=tuple(names[k] for k in gateway),
-        received_ms=np.asarray(journal["received_ms"], np.int64)[news],
-        is_offline=np.asarray(journal["kind"])[news] == WILL,
+        gateway=tuple(names[line[0]] for line in lines),
+        received_ms=np.array([line[4] for line in lines], np.int64),
+        is_offline=np.array([line[5] == WILL for line in lines], np.bool_),
     )
-
-
-def _journal(got: _Columns) -> dict[str, Any]:
-    return {
-        "gateways": list(got.gateways),
-        "boots": list(got.boots),
-        "gateway": np.array(got.j_gateway, np.int32),
-        "boot": np.array(got.j_boot, np.int32),
-        "seq": np.array(got.j_seq, np.int64),
-        "lag_ms": np.array(got.j_lag_ms, np.int32),
-        "received_ms": np.array(got.j_received_ms, np.int64),
-        "kind": np.array(got.j_kind, np.uint8),
-        "is_news": np.array(got.j_is_news, np.uint8),
-    }
 
 
 def _names(decoded: Decoded) -> list[str]:

@@ -40,6 +40,7 @@ class _Own:
 
     index: dict[str, int]
     columns: dict[bytes, Resolved]
+    singles: dict[str, Resolved]  # columns of one, of its own sensors only: bounded by their number
 
 
 class Registry:
@@ -62,7 +63,7 @@ class Registry:
         self.high: NDArray[np.float64] = np.full(n, np.inf)
         self.cadence_ms: NDArray[np.int64] = np.zeros(n, np.int64)
         self.gateway: NDArray[np.int32] = np.full(n, -1, np.int32)
-        self._own = {gateway: _Own({}, {}) for gateway in self.gateways}
+        self._own = {gateway: _Own({}, {}, {}) for gateway in self.gateways}
         self._column_bytes = 0
         for k, sensor in enumerate(table.sensors):
             if sensor is None:
@@ -96,11 +97,18 @@ class Registry:
 
     def resolve_all(self, gateway: str, sensors: Sequence[str]) -> Resolved:
         """Return the indices of a column of ids."""
-        own = self._own[gateway].index
+        own = self._own[gateway]
+        if len(sensors) == 1:
+            found = own.singles.get(sensors[0])
+            if found is not None:
+                return found
         try:
-            return Resolved(array("i", [own[s] for s in sensors]), True)
+            found = Resolved(array("i", [own.index[s] for s in sensors]), True)
         except KeyError:
             return Resolved(array("i", [self._code(gateway, s) for s in sensors]), False)
+        if len(sensors) == 1:
+            own.singles[sensors[0]] = found
+        return found
 
     def resolve_raw(self, gateway: str, column: bytes) -> Resolved:
         """Return the indices of a column of ids given as a JSON array. PayloadError when it is no array of texts."""

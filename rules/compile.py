@@ -137,7 +137,7 @@ def _specs(rules: Sequence[Rule], table: SensorTable, city: City, detectors: Map
     """Return one spec per (rule, scope); rules that look at other rules come last, and see what those see."""
     specs: list[LaneSpec] = []
     here: dict[tuple[str, str], list[LaneSpec]] = defaultdict(list)  # (rule, place) → its lanes there
-    for rule in sorted(rules, key=lambda rule: detectors[rule.detector].members is not None):
+    for row, rule in enumerate(sorted(rules, key=lambda rule: detectors[rule.detector].members is not None)):
         if len(rule.limits) > kernels.LIMITS_MAX:
             raise BugError(f"{rule.origin}: rule {rule.id} has more than {kernels.LIMITS_MAX} limits")
         detector = detectors[rule.detector]
@@ -154,6 +154,7 @@ def _specs(rules: Sequence[Rule], table: SensorTable, city: City, detectors: Map
                 inputs=tuple(table.index[n] for n in names),
                 sensors=sensors,
                 cadence_ms=1000 * max((s.cadence_s for s in sensors), default=60),
+                rule_row=row,
                 calm=band,
             )
             specs.append(spec)
@@ -170,36 +171,33 @@ def places(scope: str, city: City) -> tuple[str, ...]:
 
 def _lanes(specs: Sequence[LaneSpec]) -> tuple[Array, Array, Array, Array]:
     lanes = np.zeros(len(specs), kernels.LANE)
-    row_of: dict[int, int] = {}
-    rules: list[tuple[float, float, int, int, int]] = []
+    by_row = {spec.rule_row: spec for spec in specs}
+    rules = np.zeros(max(by_row, default=-1) + 1, kernels.RULE)
     limits: list[tuple[float, float, int, int, int, int]] = []
-    columns: list[tuple[int, int, int]] = []
-    n_latches = 0
-    for spec in specs:
+    for row, spec in sorted(by_row.items()):
         rule = spec.rule
-        if id(rule) not in row_of:
-            row_of[id(rule)] = len(rules)
-            rules.append((*spec.calm, len(limits), len(rule.limits), _GAPS[rule.gap]))
-            limits.extend(
-                (
-                    limit.value,
-                    limit.deadband,
-                    round(limit.on_delay_s * 1000),
-                    round(limit.off_delay_s * 1000),
-                    _SIDES[limit.side],
-                    int(limit.level),
-                )
-                for limit in rule.limits
+        rules[row] = (*spec.calm, len(limits), len(rule.limits), _GAPS[rule.gap])
+        limits.extend(
+            (
+                limit.value,
+                limit.deadband,
+                round(limit.on_delay_s * 1000),
+                round(limit.off_delay_s * 1000),
+                _SIDES[limit.side],
+                int(limit.level),
             )
-        columns.append((row_of[id(rule)], n_latches, GAP_CADENCES * spec.cadence_ms))
-        n_latches += len(rule.limits)
-    lanes["rule"], lanes["first_latch"], lanes["gap_ms"] = np.array(columns, np.int64).reshape(-1, 3).T
+            for limit in rule.limits
+        )
+    lanes["rule"] = [spec.rule_row for spec in specs]
+    lanes["gap_ms"] = [GAP_CADENCES * spec.cadence_ms for spec in specs]
+    counts = rules["limits"][lanes["rule"]].astype(np.int64)
+    lanes["first_latch"] = np.cumsum(counts) - counts
     lanes["last_ms"] = lanes["late_ms"] = kernels.NEVER
     lanes["last_x"] = np.nan
     lanes["trace"] = -1
-    latches = np.zeros(n_latches, kernels.LATCH)
+    latches = np.zeros(int(counts.sum()), kernels.LATCH)
     latches["since_ms"] = latches["good_ms"] = latches["late_ms"] = kernels.NEVER
-    return lanes, latches, np.array(rules, kernels.RULE), np.array(limits, kernels.LIMIT)
+    return lanes, latches, rules, np.array(limits, kernels.LIMIT)
 
 
 def _members(
@@ -242,7 +240,15 @@ def _feeds(
             rows.append(
                 (
                     (sensor, last, lane),
-                    (lane, lane_row[lane], slot, lane_detector[lane], spec.rule.accepts_suspect, detector.sees_history),
+                    (
+                        lane,
+                        lane_row[lane],
+                        spec.rule_row,
+                        slot,
+                        lane_detector[lane],
+                        spec.rule.accepts_suspect,
+                        detector.sees_history,
+                    ),
                 )
             )
     rows.sort(key=lambda row: row[0])

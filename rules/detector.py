@@ -33,7 +33,8 @@ SAMPLE = np.dtype(
         ("x", np.float64),  # the value on entry to a detector's kernel, the feature on exit
         ("reading", np.int32),  # index in the batch; -1 for a synthetic sample
         ("lane", np.int32),
-        ("row", np.int32),  # the lane's row in its detector's params and memory
+        ("row", np.int32),  # the lane's row in its detector's memory
+        ("rule", np.int32),  # the rule's row in its detector's params
         ("cause", np.int32),  # lane that explains a loss (a silent gateway), or -1
         ("slot", np.int16),  # which of the lane's inputs this is; -1 for a synthetic sample
         ("detector", np.uint8),
@@ -45,14 +46,13 @@ SAMPLE = np.dtype(
 
 Array = NDArray[Any]
 
-SCALARS = np.dtype([("unused", np.float64)])
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneSpec:
     """What a detector is told of one lane when it lays out its memory.
 
     inputs: sensor indexes, in slot order · sensors: the same as Sensor · cadence_ms: the slowest input's ·
+    rule_row: number of its rule, which `sample["rule"]` repeats ·
     calm: open interval of features that are good for every limit of the rule (exactness is not needed there).
     """
 
@@ -61,6 +61,7 @@ class LaneSpec:
     inputs: tuple[int, ...]
     sensors: tuple[Sensor, ...]
     cadence_ms: int
+    rule_row: int
     calm: tuple[float, float]
 
     @property
@@ -71,7 +72,7 @@ class LaneSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """A detector's arrays, the first axis of each is its lanes: `params` never change, `memory` is its state."""
+    """`params` never change; `memory` is the detector's state: the first axis of each of its arrays is the lanes."""
 
     params: tuple[Array, ...] = ()
     memory: tuple[Array, ...] = ()
@@ -92,6 +93,14 @@ Kernel = Callable[..., None]
 came before, must not change its memory for samples seen as HISTORY or worse, and sets `seen` to SKIP where it
 cannot yet say anything.
 """
+
+
+def by_rule(lanes: Sequence[LaneSpec], dtype: np.dtype[Any], row: Callable[[LaneSpec], tuple[Any, ...]]) -> Array:
+    """Return a table with one row of parameters per rule, to be indexed by `sample["rule"]`: small, so always cached."""
+    table = np.zeros(max((lane.rule_row for lane in lanes), default=0) + 1, dtype)
+    for lane in {lane.rule_row: lane for lane in lanes}.values():
+        table[lane.rule_row] = row(lane)
+    return table
 
 
 def _no_layout(_: Sequence[LaneSpec]) -> Layout:

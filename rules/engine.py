@@ -103,7 +103,7 @@ class Engine:
         transitions: list[Transition] = []
         i = e = 0
         while i < len(batch) or e < n_events:
-            i, e, n = fan_out(
+            i, e, n, _ = fan_out(
                 batch.sensor,
                 batch.time_ms,
                 batch.value,
@@ -126,7 +126,7 @@ class Engine:
                     layout = plan.layouts[d]
                     mine = scratch.order[starts[d] : starts[d + 1]]
                     detector.kernel(scratch.samples, mine, *layout.params, *layout.memory)
-            scratch.outcomes, changed = kernels.latch_samples(
+            scratch.outcomes, changed, _ = kernels.latch_samples(
                 scratch.samples,
                 n,
                 plan.lanes,

@@ -12,7 +12,9 @@ from .detector import GOOD, HISTORY, LOSS, SUSPECT
 
 Array = NDArray[Any]
 
-SAMPLES_MAX = 16_384  # per slice of work, so that samples stay in the cache however large the batch
+SAMPLES_MAX = 8192  # per slice of work, so that samples stay in the cache however large the batch
+
+TOUCH_AHEAD = 128  # readings whose rows are fetched before they are needed: they fit the first-level cache
 
 # model.Lane and model.Quality, as kernels see them
 LIVE_LANE, HISTORY_LANE = 0, 1
@@ -21,7 +23,8 @@ QUALITY_GOOD, QUALITY_NOT_EVALUATED, QUALITY_SUSPECT = 1, 2, 3
 FEED = np.dtype(
     [
         ("lane", np.int32),
-        ("row", np.int32),  # the lane's row in its detector's params and memory
+        ("row", np.int32),  # the lane's row in its detector's memory
+        ("rule", np.int32),
         ("slot", np.int16),  # which of the lane's inputs the sensor is
         ("detector", np.uint8),
         ("accepts_suspect", np.uint8),
@@ -57,6 +60,23 @@ def put(samples: Array, n: int, time_ms: int, x: float, reading: int, seen: int)
 
 
 @njit(cache=True, nogil=True)
+def touch(sensor: Array, first: Array, feeds: Array, begin: int, end: int) -> int:
+    """Read what the coming readings will need, in loops so short that the processor waits for many rows at once.
+
+    Rows of different sensors lie apart, so each would be waited for alone in the long loop that follows. Returns
+    a sum, only so that the compiler cannot leave the reading out.
+    """
+    total = 0
+    for i in range(begin, end):
+        total += first[sensor[i]]
+    for i in range(begin, end):
+        f = first[sensor[i]]
+        if f < len(feeds):
+            total += feeds[f]["lane"]
+    return total
+
+
+@njit(cache=True, nogil=True)
 def fan_out(
     sensor: Array,
     time_ms: Array,
@@ -73,8 +93,8 @@ def fan_out(
     samples: Array,
     starts: Array,
     order: Array,
-) -> tuple[int, int, int]:
-    """Write samples from reading i and event e on until they are full or the batch ends; return (i, e, samples).
+) -> tuple[int, int, int, int]:
+    """Write samples from reading i and event e on until they are full or the batch ends; return (i, e, samples, nothing).
 
     Afterwards `order[starts[d]:starts[d + 1]]` are the samples of detector d, in order. The sample array must
     hold at least the widest sensor's feeds.
@@ -82,7 +102,12 @@ def fan_out(
     n = 0
     readings = len(sensor)
     starts[:] = 0
+    touched = i
+    total = 0
     while True:
+        if i == touched:
+            touched = min(i + TOUCH_AHEAD, readings)
+            total += touch(sensor, first, feeds, i, touched)
         if e < n_events and events[e]["before"] <= i:
             event = events[e]
             subject = event["subject"]
@@ -93,7 +118,7 @@ def fan_out(
                     feed = feeds[f]
                     sample = put(samples, n, event["stamp_ms"], np.nan, -1, LOSS)
                     sample["lane"], sample["row"], sample["slot"] = feed["lane"], feed["row"], feed["slot"]
-                    sample["detector"], sample["cause"] = feed["detector"], event["cause"]
+                    sample["rule"], sample["detector"], sample["cause"] = feed["rule"], feed["detector"], event["cause"]
                     starts[feed["detector"] + 1] += 1
                     n += 1
             else:
@@ -101,6 +126,7 @@ def fan_out(
                     break
                 sample = put(samples, n, event["stamp_ms"], event["silence_ms"] / 1000.0, -1, event["kind"])
                 sample["lane"], sample["row"], sample["slot"] = subject, 0, -1
+                sample["rule"] = 0
                 sample["detector"], sample["cause"] = lane_detector[subject], -1
                 starts[sample["detector"] + 1] += 1
                 n += 1
@@ -132,7 +158,7 @@ def fan_out(
                     seen = HISTORY
                 sample = put(samples, n, time_ms[i], x, i, seen)
                 sample["lane"], sample["row"], sample["slot"] = feed["lane"], feed["row"], feed["slot"]
-                sample["detector"], sample["cause"] = feed["detector"], -1
+                sample["rule"], sample["detector"], sample["cause"] = feed["rule"], feed["detector"], -1
                 starts[feed["detector"] + 1] += 1
                 n += 1
         i += 1
@@ -144,4 +170,4 @@ def fan_out(
         d = samples[k]["detector"]
         order[at[d]] = k
         at[d] += 1
-    return i, e, n
+    return i, e, n, total

@@ -110,6 +110,7 @@ OUTCOME = np.dtype(
     ],
     align=True,
 )
+TOUCH_AHEAD = 256  # samples
 LIMITS_MAX = 64  # bits of `crossed`
 
 
@@ -335,12 +336,16 @@ def latch_samples(
     free: Array,
     out: Array,
 ) -> Any:
-    """Run `samples[:n_samples]` through their lanes' latches, in order; return (outcomes, how many).
+    """Run `samples[:n_samples]` through their lanes' latches, in order; return (outcomes, how many, nothing).
 
     `out` is scratch to write into; a longer one comes back when it did not suffice.
     """
     n = 0
+    total = 0
     for k in range(n_samples):
+        if k % TOUCH_AHEAD == 0:  # fetch the coming lanes' rows all at once (rules.fanout.touch)
+            for ahead in range(k, min(k + TOUCH_AHEAD, n_samples)):
+                total += lanes[samples[ahead]["lane"]]["unrest"]
         sample = samples[k]
         seen = sample["seen"]
         if seen == SKIP:
@@ -401,4 +406,4 @@ def latch_samples(
             lane["unrest"] |= BLIND | STALE
             out, n = emit(out, n, k, DATA_LOSS, lane, lane["level"], np.nan, time_ms, time_ms, -1, 0)
         trace(lane, traces, counts, free, x, time_ms, seen)
-    return out, n
+    return out, n, total

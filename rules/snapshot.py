@@ -73,14 +73,15 @@ def layout_keys(plan: Plan) -> dict[str, Any]:
     """Name every lane, its memory and its latches, so that they can be found again."""
     rules, lane_rule = _numbered([spec.rule.id for spec in plan.specs])
     scopes, lane_scope = _numbered([spec.scope for spec in plan.specs])
-    keys_of_rule: dict[int, str] = {}
+    key_of_rule: dict[int, str] = {}
     words = []
     for spec in plan.specs:
-        if len(spec.sensors) == 1:
-            words.append(keys_of_rule.setdefault(id(spec.rule), "") or _memory_key(spec))
-            keys_of_rule[id(spec.rule)] = words[-1]
-        else:
+        if len(spec.sensors) != 1:
             words.append(_memory_key(spec))
+            continue
+        if spec.rule_row not in key_of_rule:
+            key_of_rule[spec.rule_row] = _memory_key(spec)
+        words.append(key_of_rule[spec.rule_row])
     memories, lane_memory = _numbered(words)
     limit_words = [_limit_key(plan, row) for row in range(len(plan.limits))]
     limits, rule_limit = _numbered(limit_words)

@@ -31,6 +31,7 @@ COLOURS = {4: "yellow", 12: "orange", 24: "red"}
 LRO_QUANTITIES = {"temp": "temp", "cond": "cond", "ph": "ph", "do": "do", "turb": "turb", "stage": "level"}
 LRO_CM_PER_M = 100.0
 LRO_CADENCE = "15 min"
+LRO_ORDERS = (("water-check", "水质核查", "Water check"), ("instrument", "仪器维护", "Instrument service"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +179,7 @@ def flood_city(sites: list[str]) -> str:
         "templates:\n  street:\n    domain: flood\n    kind: road\n"
         "    sensors: [{quantity: depth, cadence: 1 min, range: [-10 cm, 500 cm]}]\n\n"
     )
-    text.write(_sites("street", "street", sites))
+    text.write(_sites("street", "street", sites) + _desk())
     text.write("rules:\n")
     for inches in LEVELS_IN:
         limit = f"level: {COLOURS[inches]}, at_least: {inches} in, deadband: 0 in, on_delay: 0 s, off_delay: 0 s"
@@ -213,7 +214,10 @@ def lro_city(sites: list[str]) -> str:
     text.write("templates:\n  station:\n    domain: water\n    kind: river\n    sensors:\n")
     for quantity in LRO_QUANTITIES.values():
         text.write(f"      - {{quantity: {quantity}, cadence: {LRO_CADENCE}}}\n")
-    text.write("\n" + _sites("station", "river", sites))
+    text.write("\n" + _sites("station", "river", sites) + _desk("water"))
+    text.write("order_templates:\n")
+    for template, zh, en in LRO_ORDERS:
+        text.write(f"  {template}: {{name: {{zh: {zh}, en: {en}}}}}\n")
     return text.getvalue()
 
 
@@ -230,6 +234,17 @@ def _head(zh: str, en: str, timezone: str) -> str:
         "# Written by python -m simulators.convert; not a real city.\n"
         f"version: 1\n\ncity:\n  name: {{zh: {zh}, en: {en}}}\n  timezone: {timezone}\n\n"
         "broker:\n  url: mqtt://127.0.0.1:1883\n\n"
+    )
+
+
+def _desk(crew_domain: str = "") -> str:
+    """One officer who hears of everything by the log, so that no rule speaks to nobody; a crew, if there is work."""
+    crew = f"  crew: {{name: {{zh: 外业组, en: Field crew}}, kind: crew, domains: [{crew_domain}], unit: field}}\n"
+    return (
+        "teams:\n  duty: {name: {zh: 值班室, en: Duty desk}, kind: duty, unit: duty}\n"
+        f"{crew if crew_domain else ''}\n"
+        "channels:\n  log: {kind: log}\n\n"
+        "routes:\n  - {id: all, to: duty, channel: log}\n\n"
     )
 
 

@@ -213,7 +213,8 @@ class SimGateway:
 
     def _greet(self, now_s: float, now_ms: int) -> None:
         """Say hello, and send again, in order, what an earlier connection may not have delivered."""
-        self.line.publish(state_topic(self.name), pack_state("online", self.boot, now_ms), retain=True)
+        first = min((seq for boot, seq in self._kept if boot == self.boot), default=self._seq + 1)
+        self.line.publish(state_topic(self.name), pack_state("online", self.boot, now_ms, first), retain=True)
         lost = [k for k in self._in_flight if k in self._kept and self._kept[k].stage is _Stage.SENT]
         self._in_flight.clear()
         self._return_to_waiting(lost)

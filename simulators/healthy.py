@@ -101,4 +101,15 @@ SIGNALS: dict[str, Signal] = {
     "headroom": Signal(level=lambda m: 2.6 + 0.6 * m.character - 0.015 * np.minimum(m.wet(1.0), 40), noise=0.005, step=0.01),
     "flow": Signal(level=lambda m: 0.25 + 0.15 * m.character + 0.08 * m.daily(20.0) + 0.02 * np.minimum(m.wet(1.0), 40), noise=0.005, step=0.001, floor=0),
 }
+KIND_SIGNALS: dict[tuple[str, str], Signal] = {
+    # drinking water in a pump room is clear and even; a home has a little cooking and no sewer
+    ("supply", "turb"): Signal(level=lambda m: 0.22 + 0.10 * m.character + 0.02 * m.slow(3.0), noise=0.01, step=0.01, floor=0),
+    ("supply", "ph"): Signal(level=lambda m: 7.2 + 0.2 * m.character + 0.02 * m.slow(12.0), noise=0.01, step=0.01),
+    ("supply", "temp"): Signal(level=lambda m: 8.5 + 0.5 * m.weather.temperature(m.time_ms - 14_400_000) + 0.3 * m.character, noise=0.03, step=0.01),
+    ("household", "ch4"): Signal(level=lambda m: 0.01 + 0.02 * m.character + 0.01 * m.traffic(), noise=0.004, step=0.01, floor=0),
+    ("household", "co"): Signal(level=lambda m: 0.8 + 1.2 * m.traffic() + 0.2 * m.slow(2.0), noise=0.15, step=0.5, floor=0),
+    ("lake", "tp"): Signal(level=lambda m: 0.030 + 0.015 * m.character + 0.002 * m.slow(24.0), noise=0.001, step=0.001, floor=0.005),
+    # a lake hardly feels a shower
+    ("lake", "turb"): Signal(level=lambda m: 6 + 4 * m.character + 0.1 * np.minimum(m.wet(4.0), 20) + 0.4 * m.slow(5.0), noise=0.2, step=0.1, floor=0),
+}
 # fmt: on

@@ -6,21 +6,24 @@ file is in the city's journal, or the summary says how many are not.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from citypulse.clock import MS_PER_S, Clock, monotonic_s
-from citypulse.model import CityConfig, Sensor
+from citypulse.model import CityConfig
+from citypulse.readings_files import Portion
 from ingest.codecs import CODECS
 
 from .gateways import Line, SimGateway
 from .lines import OwnLine, SharedLine, Trunk
-from .readings import Row
+from .noise import Times
 
 BATCH_MAX = 500  # readings in one message
-CHUNK = 5_000  # rows between two looks at the gateways: keeps sensors of different gateways close in time
+CHUNK = 10_000  # rows between two looks at the gateways: keeps sensors of different gateways close in time
 WINDOW = 2_000  # messages one gateway may have under way before reading waits
 IDLE_S = 0.005
 PACE_S = 0.1
@@ -28,6 +31,8 @@ GIVE_UP_S = 60.0  # without any progress
 OWN_LINES_MAX = 64  # gateways with a connection each; a larger city shares
 SHARED_LINES = 16
 UNKNOWN_KEPT = 20
+PROBLEMS_KEPT = 20
+NEVER_MS = np.iinfo(np.int64).min
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,6 +47,8 @@ class ReplaySummary:
     pending_messages: int = 0  # published, not known durable
     skipped_unknown: int = 0  # readings of sensors the configuration does not know
     unknown_sensors: list[str] = field(default_factory=list)  # the first of them
+    bad_lines: int = 0  # rows of the files that could not be read
+    first_bad_lines: list[str] = field(default_factory=list)
     out_of_order: int = 0  # readings older than one of the same sensor before it: the city files them as history
     first_ms: int | None = None
     last_ms: int | None = None
@@ -75,9 +82,14 @@ class Replay:
         """
         self._clock = clock
         self._give_up_s = give_up_s
-        self._sensors: dict[str, Sensor] = {s.id: s for s in config.sensors}
-        self._is_raw = is_raw
+        self._ids = [s.id for s in config.sensors]
+        self._index = {name: k for k, name in enumerate(self._ids)}
+        self._scale = np.array([1.0 if is_raw else s.scale for s in config.sensors])
+        self._offset = np.array([0.0 if is_raw else s.offset for s in config.sensors])
         names = sorted({s.gateway for s in config.sensors})
+        self._names = names
+        self._owner = np.array([names.index(s.gateway) for s in config.sensors], dtype=np.int64)
+        self._newest = np.full(len(self._ids), NEVER_MS, dtype=np.int64)
         shared = connections if connections is not None else (0 if len(names) <= OWN_LINES_MAX else SHARED_LINES)
         self._trunks = [Trunk(broker_url, k) for k in range(shared)]
         self._gateways: dict[str, SimGateway] = {}
@@ -92,27 +104,25 @@ class Replay:
                 codec=CODECS[config.gateways[name].codec],
                 buffer_max=1 << 40,  # reading waits at WINDOW instead
             )
-        self._batches: dict[str, tuple[list[str], list[int], list[float]]] = {n: ([], [], []) for n in names}
-        self._newest: dict[str, int] = {}
         self._pause = threading.Event()
         self.summary = ReplaySummary()
 
     def run(
         self,
-        rows: Iterable[Row],
+        portions: Iterable[Portion],
         *,
         speed: float | None,
         until_durable: bool,
         progress: Callable[[ReplaySummary], None] = lambda _: None,
     ) -> ReplaySummary:
-        """Publish all rows; `speed` None is as fast as the city takes them, 1 as they were recorded.
+        """Publish files read in portions; `speed` None is as fast as the city takes them, 1 as they were recorded.
 
         Returns when everything is known durable, or, without `until_durable`, confirmed by the broker; or when
         nothing has moved for `give_up_s`, with the reason in `problem`.
         """
         began_s = monotonic_s()
         try:
-            self._publish(rows, speed, progress)
+            self._publish(portions, speed, progress)
             self._finish(progress, until_durable=until_durable)
         finally:
             for gateway in self._gateways.values():
@@ -126,22 +136,33 @@ class Replay:
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────
 
-    def _publish(self, rows: Iterable[Row], speed: float | None, progress: Callable[[ReplaySummary], None]) -> None:
-        began_s, first_ms, horizon_ms = monotonic_s(), 0, -1
-        for count, row in enumerate(rows):
-            if speed is not None and row.time_ms > horizon_ms:
-                first_ms = first_ms if count else row.time_ms
-                self._flush_all()
-                while (horizon_ms := first_ms + int((monotonic_s() - began_s) * MS_PER_S * speed)) < row.time_ms:
-                    self._work(progress)
-                    self._pause.wait(min(PACE_S, (row.time_ms - horizon_ms) / MS_PER_S / speed))
-            self._take(row)
-            if count % CHUNK == CHUNK - 1:
-                self._flush_all()
+    def _publish(
+        self, portions: Iterable[Portion], speed: float | None, progress: Callable[[ReplaySummary], None]
+    ) -> None:
+        began_s, first_ms = monotonic_s(), None
+        for portion in portions:
+            self._note(portion)
+            sensor = np.array([self._index.get(n, -1) for n in portion.names] or [-1], np.int64)[portion.name]
+            reached = np.maximum.accumulate(portion.time_ms)
+            if first_ms is None and len(reached):
+                first_ms = int(reached[0])
+            done = 0
+            while done < len(portion):
+                end = min(done + CHUNK, len(portion))
+                if speed is not None:
+                    assert first_ms is not None  # noqa: S101 - the portion has rows
+                    horizon_ms = first_ms + int((monotonic_s() - began_s) * MS_PER_S * speed)
+                    end = min(end, int(np.searchsorted(reached, horizon_ms, "right")))
+                    if end <= done:
+                        self._work(progress)
+                        self._pause.wait(min(PACE_S, (int(reached[done]) - horizon_ms) / MS_PER_S / speed))
+                        continue
+                part = slice(done, end)
+                self._take(sensor[part], portion.time_ms[part], portion.value[part])
+                done = end
                 self._work(progress)
                 if not self._wait(lambda: all(g.pending < WINDOW for g in self._gateways.values()), progress):
                     return
-        self._flush_all()
 
     def _finish(self, progress: Callable[[ReplaySummary], None], *, until_durable: bool) -> None:
         if self.summary.problem:
@@ -151,38 +172,47 @@ class Replay:
         else:
             self._wait(lambda: all(g.is_delivered for g in self._gateways.values()), progress)
 
-    def _take(self, row: Row) -> None:
-        sensor = self._sensors.get(row.sensor)
-        if sensor is None:
-            self.summary.skipped_unknown += 1
-            if row.sensor not in self.summary.unknown_sensors and len(self.summary.unknown_sensors) < UNKNOWN_KEPT:
-                self.summary.unknown_sensors.append(row.sensor)
+    def _note(self, portion: Portion) -> None:
+        said = self.summary
+        said.bad_lines += len(portion.problems)
+        said.first_bad_lines += [str(p) for p in portion.problems[: PROBLEMS_KEPT - len(said.first_bad_lines)]]
+        strange = [n for n in portion.names if n not in self._index and n not in said.unknown_sensors]
+        said.unknown_sensors += strange[: UNKNOWN_KEPT - len(said.unknown_sensors)]
+
+    def _take(self, sensor: Times, time_ms: Times, value: NDArray[np.float64]) -> None:
+        """Number these rows as messages of their gateways, in the order of the file."""
+        known = np.flatnonzero(sensor >= 0)
+        self.summary.skipped_unknown += len(sensor) - len(known)
+        if not known.size:
             return
-        if row.time_ms < self._newest.get(row.sensor, row.time_ms):
-            self.summary.out_of_order += 1
-        else:
-            self._newest[row.sensor] = row.time_ms
-        value = row.value if self._is_raw else _uncalibrated(row.value, sensor)
-        names, times, values = self._batches[sensor.gateway]
-        names.append(row.sensor)
-        times.append(row.time_ms)
-        values.append(value)
-        if len(names) >= BATCH_MAX:
-            self._flush(sensor.gateway)
+        sensor, time_ms, value = sensor[known], time_ms[known], value[known]
+        self._judge_order(sensor, time_ms)
         low, high = self.summary.first_ms, self.summary.last_ms
-        self.summary.first_ms = row.time_ms if low is None else min(low, row.time_ms)
-        self.summary.last_ms = row.time_ms if high is None else max(high, row.time_ms)
-
-    def _flush_all(self) -> None:
-        for name, (names, _, _) in self._batches.items():
-            if names:
-                self._flush(name)
-
-    def _flush(self, name: str) -> None:
-        names, times, values = self._batches[name]
-        self._batches[name] = ([], [], [])
+        self.summary.first_ms = int(time_ms.min()) if low is None else min(low, int(time_ms.min()))
+        self.summary.last_ms = int(time_ms.max()) if high is None else max(high, int(time_ms.max()))
+        scale, offset = self._scale[sensor], self._offset[sensor]
+        # What the instrument must have sent for the city to compute `value`; exact where nothing is calibrated.
+        raw = np.where((scale == 1.0) & (offset == 0.0), value, np.round((value - offset) / scale, 9))
         # Sent now, whenever it was measured: a gateway's clock is judged by this.
-        self._gateways[name].record(names, times, values, self._clock.now_ms())
+        sent_ms = self._clock.now_ms()
+        owner = self._owner[sensor]
+        for k in np.unique(owner):
+            rows = np.flatnonzero(owner == k)
+            for first in range(0, len(rows), BATCH_MAX):
+                part = rows[first : first + BATCH_MAX]
+                names = [self._ids[i] for i in sensor[part].tolist()]
+                gateway = self._gateways[self._names[int(k)]]
+                gateway.record(names, time_ms[part].tolist(), raw[part].tolist(), sent_ms)
+
+    def _judge_order(self, sensor: Times, time_ms: Times) -> None:
+        """Count the readings that come after a newer one of their sensor."""
+        order = np.argsort(sensor, kind="stable")
+        s, t = sensor[order], time_ms[order]
+        # One running maximum for all sensors: each starts above everything the one before it can reach.
+        lift = np.cumsum(np.r_[0, np.diff(s) != 0]) * (int(t.max()) - int(t.min()) + 1)
+        late = t + lift < np.maximum.accumulate(t + lift)
+        self.summary.out_of_order += int((late | (t < self._newest[s])).sum())
+        np.maximum.at(self._newest, sensor, time_ms)
 
     def _work(self, progress: Callable[[ReplaySummary], None]) -> None:
         now_s, now_ms = monotonic_s(), self._clock.now_ms()
@@ -227,10 +257,3 @@ class Replay:
         self.summary.durable_readings = sum(s.durable_readings for s in each)
         self.summary.repeated_messages = sum(s.repeated for s in each)
         self.summary.pending_messages = sum(g.pending for g in self._gateways.values())
-
-
-def _uncalibrated(value: float, sensor: Sensor) -> float:
-    """Return what the instrument must have sent for the city to compute `value`; exact where nothing is calibrated."""
-    if math.isnan(value) or (sensor.scale == 1.0 and sensor.offset == 0.0):
-        return value
-    return round((value - sensor.offset) / sensor.scale, 9)

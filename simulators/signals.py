@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from citypulse.model import Sensor, Site
 
-from .healthy import SIGNALS, Moment
+from .healthy import KIND_SIGNALS, SIGNALS, Moment, Signal
 from .incidents import Incidents
 from .noise import Floats, Times, keys_of, normal, smooth, uniform
 from .ponding import PONDING_KINDS, Ponding
@@ -44,9 +44,11 @@ class Signals:
         self._lon = np.array([sites[s.site].lon for s in sensors])
         self._low = np.array([s.low for s in sensors])
         self._high = np.array([s.high for s in sensors])
-        names = sorted({s.quantity for s in sensors})
-        self._names = names
-        self._quantity = np.array([names.index(s.quantity) for s in sensors], dtype=np.int64)
+        # Sensors of one kind of place and one quantity are computed together.
+        kinds = sorted({(s.site_kind, s.quantity) for s in sensors})
+        self._courses: list[Signal | None] = [KIND_SIGNALS.get(k) or SIGNALS.get(k[1]) for k in kinds]
+        place = {k: n for n, k in enumerate(kinds)}
+        self._course = np.array([place[s.site_kind, s.quantity] for s in sensors], dtype=np.int64)
         self._character = uniform(self._key, np.zeros(len(sensors), np.int64))
         self._ponding = Ponding(sensors, sites, weather=weather, incidents=incidents, character=self._character)
         self._ponds = np.array([s.quantity == "depth" and s.site_kind in PONDING_KINDS for s in sensors], dtype=bool)
@@ -56,12 +58,12 @@ class Signals:
         sensor = np.asarray(index, np.int64)
         times = np.asarray(time_ms, np.int64)
         out = np.empty(len(sensor))
-        quantity = self._quantity[sensor]
+        course = self._course[sensor]
         steps = np.ones(len(sensor))
         floors = np.full(len(sensor), -np.inf)
-        for q in np.unique(quantity):
-            rows = np.flatnonzero(quantity == q)
-            signal = SIGNALS.get(self._names[q])
+        for c in np.unique(course):
+            rows = np.flatnonzero(course == c)
+            signal = self._courses[int(c)]
             if signal is None:
                 out[rows] = self._plain(sensor[rows], times[rows])
                 steps[rows] = 0.0
@@ -76,7 +78,8 @@ class Signals:
         out = np.maximum(out, floors)
         stepped = np.where(steps > 0, np.round(out / np.where(steps > 0, steps, 1.0)) * steps, out)
         # A step is a decimal fraction: without rounding 12.3 would be published as 12.299999999999999.
-        return np.asarray(np.clip(np.round(stepped, 6), self._low[sensor], self._high[sensor]), np.float64)
+        # Adding 0.0 turns -0.0, which no display shows, into 0.0.
+        return np.asarray(np.clip(np.round(stepped, 6), self._low[sensor], self._high[sensor]) + 0.0, np.float64)
 
     def _moment(self, sensor: Index, times: Times) -> Moment:
         return Moment(

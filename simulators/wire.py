@@ -57,9 +57,13 @@ def pack(message: Message, codec: Codec, *, as_objects: bool = False) -> bytes:
     )
 
 
-def pack_state(state: str, boot: str, at_ms: int) -> bytes:
-    """Return a birth (`online`) or a will (`offline`); the boot id keeps an old will from hiding a new birth."""
-    return json.dumps({"boot": boot, "state": state, "at": at_ms}, separators=(",", ":")).encode()
+def pack_state(state: str, boot: str, at_ms: int, first: int | None = None) -> bytes:
+    """Return a birth (`online`) or a will (`offline`); the boot id keeps an old will from hiding a new birth.
+
+    `first` is the lowest number of this boot that the gateway still holds: nothing below it will ever come.
+    """
+    body: dict[str, Any] = {"boot": boot, "state": state, "at": at_ms}
+    return json.dumps(body if first is None else body | {"first": first}, separators=(",", ":")).encode()
 
 
 def read_watermark(payload: bytes) -> Watermark | None:

@@ -15,7 +15,7 @@ from .show import console, data_option, json_option, print_json
 FAR_MS = 4_102_444_800_000  # the year 2100
 
 
-class Instant(click.ParamType):
+class Instant(click.ParamType[int]):
     """Epoch milliseconds, or ISO 8601 with a zone, as epoch milliseconds."""
 
     name = "instant"
@@ -70,7 +70,8 @@ def command(
     store = open_store(store_text, data_dir)
     try:
         ids = sensor_names(data_dir) or store.names()
-        store.learn(ids)
+        if len(store.names()) < len(ids):
+            store.learn(ids)
         sensors = chosen(ids, globs)
         if sensors == []:
             click.echo(f"没有匹配的传感器 no sensor is like {', '.join(globs)}", err=True)

@@ -22,42 +22,32 @@ if TYPE_CHECKING:
     from simulators.district import District, DistrictStats
     from simulators.replay import ReplaySummary
 
-DRAIN_S = 60.0
+SPEED_MAX = 1e6
 REPORT_EVERY_S = 5.0
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)")
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _PER_DAY = re.compile(r"(\d+(?:\.\d+)?)/day")
 
 
-class Speed(click.ParamType[float | str]):
-    """A factor of real time above 0, or `max`."""
-
-    name = "speed"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | str:
-        """Read it."""
-        if value == "max" or isinstance(value, float):
-            return value  # type: ignore[no-any-return]
-        try:
-            factor = float(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither a number nor `max`", param, ctx)
-        return factor if 0 < factor < 1e6 else self.fail("speed must be above 0 and below a million", param, ctx)
+def _speed(text: str) -> float | None:
+    """Read a factor of real time, or `max` (None)."""
+    if text == "max":
+        return None
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor < SPEED_MAX:
+        raise click.BadParameter(f"{text!r} is neither `max` nor a number above 0 and below {SPEED_MAX:g}")
+    return factor
 
 
-class Span(click.ParamType[float]):
-    """A duration with its unit, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read `90 s`, `10 min`, `2h`."""
-        if isinstance(value, float):
-            return value
-        match = _SPAN.fullmatch(str(value).strip())
-        if match is None:
-            self.fail(f"{value!r} is not a duration; write 90 s, 10 min, 2 h or 1 d", param, ctx)
-        return float(match[1]) * _SECONDS[match[2]]
+def _span(text: str) -> float:
+    """Read `90 s`, `10 min`, `2h` as seconds."""
+    match = _SPAN.fullmatch(text.strip())
+    if match is None:
+        raise click.BadParameter(f"{text!r} is not a duration; write 90 s, 10 min, 2 h or 1 d")
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 @click.command()
@@ -70,13 +60,13 @@ class Span(click.ParamType[float]):
     help="The city whose gateways publish",
 )
 @click.option("--broker", default=None, help="mqtt://host:port or mqtts://…, instead of the configured one")
-@click.option("--speed", default="1", show_default=True, type=Speed(), help="Times real time; `max` for replays only")
+@click.option("--speed", default="1", show_default=True, type=_speed, help="Times real time; `max` for replays only")
 @click.option("--connections", default=None, type=click.IntRange(1, 1000), help="Share this many among all gateways")
 @json_option
 @click.option("--seed", default=1, show_default=True, type=int, help="What happens is decided by it")
 @click.option("--start", default=None, help="Simulated time of the start, ISO 8601 with zone [default: now]")
-@click.option("--duration", default=None, type=Span(), help="Simulated time to run, e.g. 2 h [default: until stopped]")
-@click.option("--warm-up", default="0 s", type=Span(), help="Send this much of the past first, as after an outage")
+@click.option("--duration", default=None, type=_span, help="Simulated time to run, e.g. 2 h [default: until stopped]")
+@click.option("--warm-up", default="0 s", type=_span, help="Send this much of the past first, as after an outage")
 @click.option("--incident", "incidents", multiple=True, help="demo · N/day · <kind>@<site>[+<delay>]; repeatable")
 @click.option("--faults", multiple=True, help="N/day · <kind>@<sensor or gateway>[+<delay>][/<duration>]; repeatable")
 @click.option("--crews", "crews_at", default=None, help="http://host:port of the service whose orders are worked on")
@@ -84,12 +74,12 @@ class Span(click.ParamType[float]):
 @click.option("--replay", "files", multiple=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--raw", "is_raw", is_flag=True, help="Replay: values are as instruments sent them, not calibrated")
 @click.option("--until-durable/--until-delivered", default=True, help="Replay, or after --duration: what to wait for")
-@click.option("--give-up", default="60 s", type=Span(), help="Stop waiting when nothing has moved for this long")
+@click.option("--give-up", default="60 s", type=_span, help="Stop waiting when nothing has moved for this long")
 def command(config_path: Path, files: tuple[Path, ...], **options: Any) -> None:
     """Publish a simulated city, or with --replay recorded readings.
 
-    Readings files are CSV with columns sensor,time,value[,quality], plain or gzip, in order of time. Exit 0: all
-    that was published is durable in the city (or delivered); 1: not all; 3: no broker.
+    Readings files are CSV with columns sensor,time,value[,quality], plain or gzip, or Parquet, in order of time.
+    Exit 0: all that was published is durable in the city (or delivered); 1: not all; 3: no broker.
     """
     from citypulse.app import extensions
     from citypulse.config import load_city
@@ -107,11 +97,10 @@ def command(config_path: Path, files: tuple[Path, ...], **options: Any) -> None:
 
 def _replay(config: CityConfig, broker: str, files: tuple[Path, ...], options: dict[str, Any]) -> None:
     from citypulse.clock import SystemClock
+    from citypulse.readings_files import read_readings
     from citypulse.views import plain
-    from simulators.readings import BadLines, read_rows
     from simulators.replay import Replay
 
-    speed = None if options["speed"] == "max" else float(options["speed"])
     run = Replay(
         config,
         broker,
@@ -120,26 +109,25 @@ def _replay(config: CityConfig, broker: str, files: tuple[Path, ...], options: d
         is_raw=options["is_raw"],
         give_up_s=options["give_up"],
     )
-    bad = BadLines()
     show = _Ticker()
     done = run.run(
-        read_rows(files, bad),
-        speed=speed,
+        (portion for path in files for portion in read_readings(path)),
+        speed=options["speed"],
         until_durable=options["until_durable"],
         progress=lambda s: show.say(f"{s.readings} readings published, {s.durable_readings} durable"),
     )
     if options["as_json"]:
-        print_json(plain(done) | {"bad_lines": bad.count, "first_bad_lines": list(bad.first)})
+        print_json(plain(done) | {"is_durable": done.is_durable})
     else:
-        _tell(done, bad.count, bad.first)
+        _tell(done)
     if done.problem:
         click.echo(f"citypulse: {done.problem}", err=True)
         raise click.exceptions.Exit(3 if done.durable_messages == 0 else 1)
-    if (options["until_durable"] and not done.is_durable) or bad.count or done.skipped_unknown:
+    if (options["until_durable"] and not done.is_durable) or done.bad_lines or done.skipped_unknown:
         raise click.exceptions.Exit(1)
 
 
-def _tell(done: ReplaySummary, bad_count: int, bad_first: tuple[str, ...]) -> None:
+def _tell(done: ReplaySummary) -> None:
     click.echo(
         f"{done.readings} readings in {done.messages} messages, {done.durable_readings} durable, "
         f"{done.pending_messages} messages pending; {done.seconds:g} s, {done.readings_per_s:,.0f} readings/s"
@@ -149,9 +137,9 @@ def _tell(done: ReplaySummary, bad_count: int, bad_first: tuple[str, ...]) -> No
     if done.skipped_unknown:
         names = ", ".join(done.unknown_sensors)
         click.echo(f"{done.skipped_unknown} readings skipped, their sensors are not configured: {names}")
-    if bad_count:
-        click.echo(f"{bad_count} lines could not be read:")
-        for line in bad_first:
+    if done.bad_lines:
+        click.echo(f"{done.bad_lines} lines could not be read:")
+        for line in done.first_bad_lines:
             click.echo(f"  {line}")
 
 
@@ -163,13 +151,13 @@ def _simulate(config: CityConfig, broker: str, options: dict[str, Any]) -> None:
     from simulators.district import District
 
     speed, duration_s = options["speed"], options["duration"]
-    if speed == "max":
+    if speed is None:
         raise click.UsageError("--speed max is for --replay; a simulated city needs a number")
     now_ms = SystemClock().now_ms()
-    start_ms = _start(options["start"], now_ms, float(speed), duration_s)
+    start_ms = _start(options["start"], now_ms, speed, duration_s)
     # Sent now, whatever time it is in the simulated city: a gateway's clock is judged by this.
     is_now = start_ms == now_ms and speed == 1.0
-    clock: Clock = SystemClock() if is_now else SpedClock(start_ms=start_ms, speed=float(speed))
+    clock: Clock = SystemClock() if is_now else SpedClock(start_ms=start_ms, speed=speed)
     incidents, faults = _troubles(config, options, start_ms, duration_s)
     try:
         district = District(
@@ -187,7 +175,7 @@ def _simulate(config: CityConfig, broker: str, options: dict[str, Any]) -> None:
         raise click.UsageError(str(error)) from error
     crews = _crews(config, options, clock, district)
     stop = threading.Event()
-    until_s = monotonic_s() + duration_s / float(speed) if duration_s else float("inf")
+    until_s = monotonic_s() + duration_s / speed if duration_s else float("inf")
     was_up = False
     with _signals(stop):
         district.start()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from citypulse.domains import QUANTITIES
-from citypulse.model import Gateway, Rule, Sensor
+from citypulse.model import Gateway, Origin, Rule, Sensor
 
 from .drafts import Draft, draft_rules, section_is_sound
 from .extensions import Extensions
@@ -32,6 +32,16 @@ class Binding:
     overrides: tuple[Table, ...]  # least specific first
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SwitchedOff:
+    """A rule that an override turns off for one scope: remembered so that nobody wonders where it went."""
+
+    rule: str
+    scope: str
+    sensors: tuple[str, ...]
+    origin: Origin
+
+
 @dataclass(slots=True, eq=False)
 class _Group:
     """Scopes that share one effective rule."""
@@ -44,13 +54,18 @@ class _Group:
     sensors: list[tuple[str, ...]] = field(default_factory=list)
 
 
-def bind_rules(reading: Reading, inventory: Inventory, extensions: Extensions, report: Report) -> list[Binding]:
+def bind_rules(
+    reading: Reading, inventory: Inventory, extensions: Extensions, report: Report
+) -> tuple[list[Binding], list[SwitchedOff]]:
     """Bind every rule of every document; problems are noted, sound rules returned in the order they were said."""
     bindings: list[Binding] = []
+    switched_off: list[SwitchedOff] = []
     for draft in draft_rules(reading, inventory, extensions, report).values():
         settings = extensions.detectors[draft.detector]
-        bindings += _Binder(draft, settings, inventory, reading, extensions, report).bind()
-    return bindings
+        binder = _Binder(draft, settings, inventory, reading, extensions, report)
+        bindings += binder.bind()
+        switched_off += binder.switched_off
+    return bindings, switched_off
 
 
 class _Binder:
@@ -76,6 +91,7 @@ class _Binder:
         # Least specific first, so that the most specific is laid on top; among equals the later one wins.
         self._overrides = sorted(draft.overrides, key=lambda o: (o.selector.specificity, o.order))
         self._used: set[int] = set()
+        self.switched_off: list[SwitchedOff] = []
 
     def bind(self) -> list[Binding]:
         """Return the rule once per distinct effective settings."""
@@ -88,6 +104,7 @@ class _Binder:
             chosen = self._chosen(members, gateway)
             layers = self._laid(chosen)
             if layers.is_disabled:
+                self._switch_off(scope, members, chosen)
                 continue
             effective = self._resolved(layers, chosen, members, gateway)
             if effective is None:
@@ -101,6 +118,12 @@ class _Binder:
         if self._reading.is_whole and len(self._report.found) == before:
             self._note_unused(groups)
         return [self._binding(group) for group in groups.values()]
+
+    def _switch_off(self, scope: str, members: Sequence[Sensor], chosen: tuple[int, ...]) -> None:
+        said = [o.node for o in (self._overrides[i] for i in chosen) if o.model.disabled]
+        ids = tuple(s.id for s in members)
+        off = SwitchedOff(self._draft.model.id, scope, ids, said[-1].key("disabled").origin)
+        self.switched_off.append(off)
 
     def _check_overrides(self) -> None:
         mine = self._draft.detector

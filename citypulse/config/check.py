@@ -13,7 +13,7 @@ from citypulse.domains import QUANTITIES
 from citypulse.errors import ConfigError
 from citypulse.model import CityConfig
 
-from .binding import Binding, bind_rules
+from .binding import Binding, SwitchedOff, bind_rules
 from .desk import Desk, set_up_desk
 from .diagnostics import Diagnostic, Severity, in_reading_order
 from .extensions import Extensions
@@ -33,6 +33,7 @@ class Loaded:
     reading: Reading
     inventory: Inventory
     bindings: tuple[Binding, ...]
+    switched_off: tuple[SwitchedOff, ...]
     desk: Desk
 
     @property
@@ -69,12 +70,21 @@ def inspect_city(path: Path | str, extensions: Extensions) -> Loaded:
     _check_codecs(reading, extensions, report)
     inventory = take_inventory(reading, report)
     desk = set_up_desk(reading, inventory, extensions, report)
-    bindings = bind_rules(reading, inventory, extensions, report)
+    bindings, switched_off = bind_rules(reading, inventory, extensions, report)
     is_sound = reading.is_whole and not any(d.severity is Severity.ERROR for d in report.found)
     if is_sound:
         lint(reading, inventory, bindings, desk, report)
     made = _made(city, broker, reading, inventory, desk, bindings) if is_sound and city and broker else None
-    return Loaded(made, tuple(in_reading_order(report.found)), reading, inventory, tuple(bindings), desk)
+    return Loaded(
+        city=made,
+        # Warnings of a broken configuration mislead: a rule may match nothing because its site was left out.
+        diagnostics=tuple(in_reading_order(d for d in report.found if is_sound or d.severity is Severity.ERROR)),
+        reading=reading,
+        inventory=inventory,
+        bindings=tuple(bindings),
+        switched_off=tuple(switched_off),
+        desk=desk,
+    )
 
 
 def file_model(extensions: Extensions) -> type[FileIn]:

@@ -86,7 +86,8 @@ def _take_channels(document: Document, desk: Desk, extensions: Extensions, repor
             report.add("E302", walk(node, ["kind"]), f"channel kind `{model.kind}` does not exist", hint)
             continue
         settings = walk(node, ["settings"])
-        _refuse_secrets(report, settings, kind)
+        if _has_secrets(report, settings, kind):
+            continue
         try:
             built = kind.model_validate(model.settings)
         except ValidationError as error:
@@ -95,15 +96,17 @@ def _take_channels(document: Document, desk: Desk, extensions: Extensions, repor
         desk.channels[key] = ChannelConfig(id=key, kind=model.kind, settings=built, origin=_key(table, key).origin)
 
 
-def _refuse_secrets(report: Report, node: Node, kind: type[BaseModel]) -> None:
+def _has_secrets(report: Report, node: Node, kind: type[BaseModel]) -> bool:
     if not isinstance(node, Table):
-        return
+        return False
+    before = len(report.found)
     for key, (place, _) in node.entries.items():
         is_indirect = key.endswith(("_env", "_file"))
         if not is_indirect and any(word in key.lower() for word in _SECRETS):
             ways = [f"`{name}`" for name in kind.model_fields if name in (f"{key}_env", f"{key}_file")]
             hint = "name it by " + (" or ".join(ways) or f"`{key}_env` or `{key}_file`")
             report.add("E116", place, f"`{key}` is a secret and must not stand in this file", hint)
+    return len(report.found) > before
 
 
 def _take_templates(document: Document, desk: Desk, report: Report) -> None:

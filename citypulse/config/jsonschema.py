@@ -8,7 +8,7 @@ from pydantic import Field, create_model
 
 from .extensions import Extensions
 from .scalars import marker_of
-from .schema import ID_PATTERN, ChannelIn, FileIn, GatewayIn, OverrideIn, RuleIn
+from .schema import ChannelIn, FileIn, GatewayIn, OverrideIn, RuleIn
 from .values import DetectorSettings
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -31,7 +31,8 @@ def json_schema(extensions: Extensions) -> dict[str, Any]:
         kinds = [_channel(kind, settings) for kind, settings in extensions.channels.items()]
         changed["channels"] = (dict[str, Union[tuple(kinds)]], {})  # type: ignore[misc] # noqa: UP007 - made at run time
     if extensions.codecs:
-        gateway = create_model("Gateway", __base__=GatewayIn, codec=(Literal[tuple(sorted(extensions.codecs))], ...))
+        codec: Any = Literal[tuple(sorted(extensions.codecs))]
+        gateway = create_model("Gateway", __base__=GatewayIn, codec=(codec, ...))
         changed["gateways"] = (tuple[gateway, ...], ())
     model = create_model("Configuration", __base__=FileIn, __doc__=FileIn.__doc__, **changed)
     schema = model.model_json_schema()
@@ -65,7 +66,8 @@ def _tidy(node: Any) -> None:
         return
     if not isinstance(node, dict):
         return
-    node.pop("title", None) if isinstance(node.get("title"), str) else None
+    if isinstance(node.get("title"), str):
+        del node["title"]
     if "default" in node and (node["default"] is None or node["default"] in ([], {}, ())):
         del node["default"]
     if node.get("type") == "string" and not isinstance(node.get("default", ""), str):
@@ -85,6 +87,3 @@ def _tidy(node: Any) -> None:
         node["additionalProperties"] = False
     for value in list(node.values()):
         _tidy(value)
-
-
-__all__ = ["DIALECT", "ID_PATTERN", "json_schema"]

@@ -38,6 +38,7 @@ class Layers:
     fields: dict[str, Node] = field(default_factory=dict)
     limits: dict[tuple[str, bool], LimitLayer] = field(default_factory=dict)
     is_disabled: bool = False
+    is_sound: bool = True  # False when a limit had to be left out
 
 
 def base_layers(rule_id: str, node: Table, detector: str, report: Report) -> Layers:
@@ -59,6 +60,7 @@ def overlaid(layers: Layers, override: Table, report: Report) -> Layers:
         fields=dict(layers.fields),
         limits=dict(layers.limits),
         is_disabled=layers.is_disabled,
+        is_sound=layers.is_sound,
     )
     disabled = override.get("disabled")
     if isinstance(disabled, Scalar):
@@ -76,10 +78,12 @@ def _lay(layers: Layers, node: Table, report: Report, *, is_override: bool) -> N
     if isinstance(section, Table):
         layers.settings.update(section.entries)
     limits = node.get("limits")
+    before = len(report.found)
     if isinstance(limits, Listing):
         for item in limits.items:
             if isinstance(item, Table):
                 _lay_limit(layers, item, report, is_override=is_override)
+    layers.is_sound &= len(report.found) == before
 
 
 def _lay_limit(layers: Layers, item: Table, report: Report, *, is_override: bool) -> None:

@@ -157,8 +157,15 @@ def _is_heard(rule: Rule, level: Priority, area: str, desk: Desk) -> bool:
 
 
 def _lint_gateways(inventory: Inventory, report: Report) -> None:
-    used = {site.gateway for site in inventory.sites.values()}
-    for key in inventory.gateways:
-        if key not in used:
-            node = inventory.places[f"gateway:{key}"]
-            report.add("W208", node, f"gateway `{key}` has no site", "remove it, or give it to a site")
+    """A gateway must have sensors, and must be given longer than the fastest of them before it counts as silent."""
+    fastest_s: dict[str, int] = {}
+    for sensor in inventory.sensors.values():
+        fastest_s[sensor.gateway] = min(sensor.cadence_s, fastest_s.get(sensor.gateway, sensor.cadence_s))
+    for key, gateway in inventory.gateways.items():
+        node = inventory.places[f"gateway:{key}"]
+        if key not in fastest_s:
+            report.add("W208", node, f"gateway `{key}` has no sensor", "remove it, or give it to a site")
+        elif gateway.silent_after_s <= fastest_s[key]:
+            silent, pace = spell_duration(gateway.silent_after_s), spell_duration(fastest_s[key])
+            message = f"`{key}` counts as silent after {silent}, but its fastest sensor reports every {pace}"
+            report.add("W212", node, message, "make `silent_after` two or three times the cadence")

@@ -161,7 +161,7 @@ class _Composer:
         if isinstance(event, yaml.MappingStartEvent):
             return self._table(place, depth)
         if isinstance(event, yaml.AliasEvent):
-            return Scalar(**place, text="", value=None)
+            return Scalar(**place, text="", value=_REFUSED)
         return self._scalar(event, place, is_key=is_key)
 
     def _place(self, event: Any) -> dict[str, Any]:
@@ -218,10 +218,8 @@ class _Composer:
             self._report.add("E007", key, "merge key `<<` is not allowed", "use `templates:` for what repeats")
             return None
         if not isinstance(key.value, str):
-            if key.value is not _REFUSED:
-                self._report.add("E014", key, f"key `{key.text}` is not a text", f'write `"{key.text}"`')
-            return key.text or None
-        return key.value
+            self._report.add("E014", key, f"key `{key.text}` is not a text", f'write `"{key.text}"`')
+        return key.text or None
 
     def _scalar(self, event: Any, place: dict[str, Any], *, is_key: bool) -> Scalar:
         text: str = event.value

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from .load import is_refused
-from .nodes import Node, Report, Scalar, Table, did_you_mean, step
+from .nodes import Listing, Node, Report, Scalar, Table, did_you_mean, step
 
 _EXPECTED = {
     "string_type": "a text",
@@ -28,12 +28,13 @@ _EXPECTED = {
     "model_attributes_type": "a mapping",
     "is_instance_of": "another value",
 }
+_PLACE = ("zh", "en", "lat", "lon")  # the short form of a place, in order
 _BOUNDS = {
-    "greater_than": ("must be above {gt}", "gt"),
-    "greater_than_equal": ("must be at least {ge}", "ge"),
-    "less_than": ("must be below {lt}", "lt"),
-    "less_than_equal": ("must be at most {le}", "le"),
-    "finite_number": ("must be a finite number", ""),
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "finite_number": "must be a finite number",
 }
 
 
@@ -46,10 +47,12 @@ def note(report: Report, error: ValidationError, root: Node, model: type[BaseMod
 def _note_one(report: Report, detail: ErrorDetails, root: Node, model: type[BaseModel]) -> None:
     parts = _real_path(detail["loc"], root)
     node, at_key = _locate(root, parts)
-    if isinstance(node, Scalar) and is_refused(node.value):
+    if any(isinstance(n, Scalar) and is_refused(n.value) for n in (node, at_key)):
         return
     kind, context = detail["type"], detail.get("ctx", {})
-    last = str(parts[-1]) if parts else ""
+    last = _name(detail["loc"], parts)
+    if detail["loc"] and detail["loc"][-1] == "[key]" and at_key is not None:
+        node, last = at_key, "id"  # the key itself is what is wrong
     if kind == "extra_forbidden":
         owner = _owner(model, parts[:-1])
         known = sorted(owner.model_fields) if owner else []
@@ -65,13 +68,16 @@ def _note_one(report: Report, detail: ErrorDetails, root: Node, model: type[Base
     elif kind in ("literal_error", "enum"):
         _note_choice(report, node, detail)
     elif kind in _BOUNDS:
-        template = _BOUNDS[kind][0]
-        report.add("E105", node, f"{_shown(node)} {template.format(**context)}", _field_note(last))
+        bound = {key: f"{value:g}" for key, value in context.items() if isinstance(value, int | float)}
+        message = f"`{last}` {_BOUNDS[kind].format(**bound)}, not {_shown(node)}"
+        report.add("E105", node, message, _field_note(last))
     elif kind == "string_pattern_mismatch":
         report.add(
             "E106", node, f"{_shown(node)} is not a valid {last or 'text'}", _pattern_hint(str(context.get("pattern")))
         )
     elif kind in ("too_short", "string_too_short"):
+        if isinstance(node, Listing) and node.items:
+            return  # its items are wrong, which is noted at each of them
         report.add("E108", at_key or node, f"`{last}` is empty", "give at least one, or leave the key out")
     elif kind in ("too_long", "string_too_long"):
         report.add("E105", node, f"`{last}` is too long: at most {context.get('max_length')}", "shorten it")
@@ -86,6 +92,8 @@ def _real_path(loc: Sequence[str | int], root: Node) -> list[str | int]:
     path: list[str | int] = []
     node: Node | None = root
     for index, part in enumerate(loc):
+        if isinstance(node, Listing) and part in _PLACE:
+            part = _PLACE.index(str(part))  # noqa: PLW2901 - a place in its short form is a list
         child = step(node, part) if node is not None else None
         if child is not None:
             path.append(part)
@@ -93,6 +101,12 @@ def _real_path(loc: Sequence[str | int], root: Node) -> list[str | int]:
         elif index == len(loc) - 1 and isinstance(part, str) and "[" not in part and isinstance(node, Table):
             path.append(part)
     return path
+
+
+def _name(loc: Sequence[str | int], parts: Sequence[str | int]) -> str:
+    """Return what to call the offending thing: its key, also where a short form has none."""
+    last = loc[-1] if loc and loc[-1] in _PLACE else (parts[-1] if parts else "")
+    return str(last)
 
 
 def _locate(root: Node, parts: Sequence[str | int]) -> tuple[Node, Node | None]:

@@ -54,11 +54,11 @@ def resolve(
     built = _settings(layers, settings, bound, report)
     limits = [_limit(layer, settings, bound, report) for layer in layers.limits.values()]
     order = _order(layers, bound, templates, report)
-    if settings.needs_limits and not limits:
+    if settings.needs_limits and not limits and layers.is_sound:
         report.add(
             "E112", layers.node.key("limits"), "overrides leave this rule without a limit", "use `disabled: true`"
         )
-    if built is None or len(report.found) > before:
+    if built is None or len(report.found) > before or not layers.is_sound:
         return None
     sound = tuple(limit for limit in limits if limit is not None)
     if not settings.needs_limits:

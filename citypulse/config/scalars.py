@@ -166,6 +166,8 @@ def _note_unit(report: Report, node: Node, error: UnitError, quantity: Quantity)
         report.add("E122", node, message, error.hint)
     elif "is not a number" in message:
         report.add("E125", node, message, error.hint)
+    elif "%LEL" in message:
+        report.add("E123", node, message, error.hint)
     else:
         report.add("E123", node, f"{message}; {subject}", error.hint)
 

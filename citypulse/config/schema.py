@@ -18,6 +18,7 @@ from pydantic import (
     StrictInt,
     StrictStr,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -120,6 +121,13 @@ class BrokerIn(Strict):
 
     what: ClassVar[str] = "broker"
     url: Line = Field(pattern=r"^(mqtt|mqtts)://[^/\s]+$")
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _without_credentials(cls, url: Any) -> Any:
+        if isinstance(url, str) and "@" in url:
+            raise PydanticCustomError("E116", "credentials must not stand in this file: give them in the environment")
+        return url
 
 
 class GatewayIn(Strict):

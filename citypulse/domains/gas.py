@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .domain import Domain, SiteKind, quantities, text
 
-_WELL = "gas wells report every 30 min, every minute on alarm (domain.md 3.6); mains-fed laser probe 5 min, PROPOSAL"
+_WELL = "gas wells report every 30 min, every minute on alarm in practice; mains-fed laser probe 5 min, PROPOSAL"
 
 
 GAS = Domain(

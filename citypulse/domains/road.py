@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from .domain import Domain, SiteKind, quantities, text
 
-_GAUGE = "continuous proxies of a cavity: settlement, tilt, moisture, vibration, leak noise (domain.md 3.4); PROPOSAL"
-_COVER = "manhole terminals: 10° settable tilt alarm, heartbeat and event [S34]; hourly heartbeat is a PROPOSAL"
+_GAUGE = "continuous proxies of a cavity: settlement, tilt, moisture, vibration, leak noise; PROPOSAL"
+_COVER = (
+    "manhole terminals: 10° settable tilt alarm, heartbeat and event in vendors' data; hourly heartbeat is a PROPOSAL"
+)
 
 
 ROAD = Domain(

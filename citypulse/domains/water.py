@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .domain import Domain, SiteKind, quantities, text
 
-_PROBE = "five-parameter probes are continuous, 1-5 min (domain.md 3.6); range: usual probe span, PROPOSAL"
-_WET = "wet-chemistry stations run a 4 h cycle, some items 1 h [S19]; range: usual analyser span, PROPOSAL"
+_PROBE = "five-parameter probes are continuous, 1-5 min in practice; range: usual probe span, PROPOSAL"
+_WET = "national auto stations run a 4 h cycle, 6 results a day; range: usual analyser span, PROPOSAL"
 
 
 WATER = Domain(
@@ -22,7 +22,17 @@ WATER = Domain(
         ("nh3n", "氨氮", "Ammonia nitrogen", "mg/L", 0, 100, 14_400, 1, _WET),
         ("codmn", "高锰酸盐指数", "Permanganate index", "mg/L", 0, 50, 14_400, 1, _WET),
         ("tp", "总磷", "Total phosphorus", "mg/L", 0, 10, 14_400, 1, _WET),
-        ("clarity", "透明度", "Transparency", "cm", 0, 300, 3_600, -1, "black-odorous index [S18]; range PROPOSAL"),
+        (
+            "clarity",
+            "透明度",
+            "Transparency",
+            "cm",
+            0,
+            300,
+            3_600,
+            -1,
+            "index of the black-odorous water guide (2015); range PROPOSAL",
+        ),
         ("chlorine", "余氯", "Free chlorine", "mg/L", 0, 5, 300, -1, "GB 5749-2022 outlet ≤2 mg/L; range PROPOSAL"),
         ("level", "河道水位", "River level", "m", -2, 15, 300, 1, "level above the local 1985 datum; range PROPOSAL"),
     ),

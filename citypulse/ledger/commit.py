@@ -222,7 +222,8 @@ class Committer:
             out_rows, out_bytes = self._push_out(connection, rows - self._dead_rows_max, size - self._dead_bytes_max)
             rows, size = rows - out_rows, size - out_bytes
             pushed_rows, pushed_bytes = pushed_rows + out_rows, pushed_bytes + out_bytes
-        self._dead.run(connection, [(*s.LETTERS.row(letter), tick.number) for letter in kept])
+        if kept:
+            self._dead.run(connection, [(*s.LETTERS.row(letter), tick.number) for letter in kept])
         totals = (rows, size, self._pushed_rows + pushed_rows, self._pushed_bytes + pushed_bytes)
         names = (DEAD_ROWS, DEAD_BYTES, PUSHED_OUT_ROWS, PUSHED_OUT_BYTES)
         self._counter.run(connection, list(zip(names, totals, strict=True)))

@@ -50,31 +50,30 @@ class Outbox:
         Of several notices to one target about one subject only the first unfinished is given out: nobody hears
         "cleared" before "raised". `channels` limits the choice, so that one dead channel does not hold the others up.
         """
-        earlier = s.outbox.alias("earlier")
+        waiting, earlier = s.outbox.alias("waiting").c, s.outbox.alias("earlier").c
         is_first = ~sa.exists().where(
-            earlier.c.subject == _o.subject,
-            earlier.c.channel == _o.channel,
-            earlier.c.target == _o.target,
-            earlier.c.id < _o.id,
-            earlier.c.state.in_(("pending", "leased")),
+            earlier.subject == waiting.subject,
+            earlier.channel == waiting.channel,
+            earlier.target == waiting.target,
+            earlier.id < waiting.id,
+            earlier.state.in_(("pending", "leased")),
         )
-        due = sa.or_(
-            sa.and_(_o.state == "pending", _o.next_at_ms <= now_ms),
-            sa.and_(_o.state == "leased", _o.lease_until_ms <= now_ms),
+        is_due = sa.or_(
+            sa.and_(waiting.state == "pending", waiting.next_at_ms <= now_ms),
+            sa.and_(waiting.state == "leased", waiting.lease_until_ms <= now_ms),
         )
-        chosen = sa.select(_o.id).where(due, is_first).order_by(_o.level, _o.id).limit(limit)
+        chosen = sa.select(waiting.id).where(is_due, is_first).order_by(waiting.level, waiting.id).limit(limit)
         if channels is not None:
-            chosen = chosen.where(_o.channel.in_(list(channels)))
+            chosen = chosen.where(waiting.channel.in_(list(channels)))
         take = (
             sa.update(s.outbox)
             .where(_o.id.in_(chosen))
             .values(state="leased", lease_until_ms=now_ms + lease_ms, attempts=_o.attempts + 1)
             .returning(_o.id, *(_o[name] for name in s.NOTICES.names), _o.attempts)
         )
-        if not self._is_there(due):  # look before writing: an idle outbox must not cost a commit each time
+        if not self._finds(chosen.limit(1)):  # look before writing: an idle outbox must not cost a commit each time
             return []
         with self._writer.transaction() as connection:
-            connection.execute(_overtaken())
             rows = connection.execute(take).all()
         leased = [
             LeasedNotice(id=row[0], notice=s.NOTICES.noun(row[1:-1]), attempt=row[-1], lease_until_ms=now_ms + lease_ms)
@@ -84,11 +83,11 @@ class Outbox:
 
     def is_wanted(self, leased: LeasedNotice) -> bool:
         """Say whether this lease still stands: not obsolete meanwhile, and not run out and taken by another."""
-        return self._is_there(*self._mine(leased))
+        return self._finds(sa.select(_o.id).where(*self._mine(leased)))
 
-    def _is_there(self, *where: sa.ColumnElement[bool]) -> bool:
+    def _finds(self, query: sa.Select[Any]) -> bool:
         with self._reader.connection() as connection:
-            return connection.execute(sa.select(_o.id).where(*where).limit(1)).first() is not None
+            return connection.execute(query).first() is not None
 
     @staticmethod
     def _mine(leased: LeasedNotice) -> tuple[sa.ColumnElement[bool], ...]:

@@ -118,7 +118,8 @@ class Writer:
         """Open (not create) the file at `path` for writing."""
         self.path = path
         self.engine = _engine(path, is_writer=True, is_read_only_file=False)
-        self._connection = self.engine.connect()
+        with _said_plainly(path):
+            self._connection = self.engine.connect()
         self._lock = threading.RLock()
 
     @contextmanager

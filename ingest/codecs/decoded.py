@@ -29,7 +29,7 @@ class NumberedPayloadError(PayloadError):
         self.seq = seq
 
 
-class BadReading(msgspec.Struct, frozen=True):
+class BadReading(msgspec.Struct, frozen=True, gc=False):
     """One reading of a message that could not be taken while the others could."""
 
     payload: bytes  # the reading alone, as JSON
@@ -37,7 +37,7 @@ class BadReading(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Decoded(msgspec.Struct, frozen=True):
+class Decoded(msgspec.Struct, frozen=True, gc=False):
     """One message as columns of one length.
 
     sensors: sensor ids, or the bytes of a JSON array of them (equal bytes are looked up only once) ·

@@ -12,13 +12,14 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from math import isfinite, isinf, isnan, nan
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 
 from citypulse.errors import PayloadError
 
 from .decoded import (
+    BOOT_MAX_CHARS,
     PAYLOAD_MAX_BYTES,
     READINGS_MAX,
     SEQ_MAX,
@@ -37,6 +38,11 @@ _TIMES = cast("Callable[[str, Iterable[int | str]], array[int]]", array)
 _VALUES = cast("Callable[[str, Iterable[float | None]], array[float]]", array)
 
 
+_Boot = Annotated[str, msgspec.Meta(min_length=1, max_length=BOOT_MAX_CHARS)]
+_Seq = Annotated[int, msgspec.Meta(ge=0, le=SEQ_MAX)]
+_UNSET = msgspec.UNSET
+
+
 class _Reading(msgspec.Struct, gc=False):
     sensor: str
     time: int | str
@@ -44,12 +50,12 @@ class _Reading(msgspec.Struct, gc=False):
 
 
 class _Message(msgspec.Struct, gc=False):
-    boot: str | None = None
-    seq: int | None = None
+    boot: _Boot | None = None
+    seq: _Seq | None = None
     sent: int | str | None = None
-    readings: list[_Reading] | None = None
-    sensor: msgspec.Raw | None = None
-    time: list[int | str] | None = None
+    readings: Annotated[list[_Reading], msgspec.Meta(max_length=READINGS_MAX)] | None = None
+    sensor: msgspec.Raw | msgspec.UnsetType = _UNSET  # Raw does not go with None
+    time: Annotated[list[int | str], msgspec.Meta(max_length=READINGS_MAX)] | None = None
     value: list[float | None] | None = None
 
 
@@ -72,31 +78,30 @@ class NativeCodec:
             message = self._decode(payload)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return _decode_carefully(payload)
-        readings = message.readings
-        boot, seq, sent = message.boot, message.seq, message.sent
+        readings, column = message.readings, message.sensor
         try:
             if readings is not None:
-                if message.sensor is not None or message.time is not None or message.value is not None:
+                if column is not _UNSET or message.time is not None or message.value is not None:
                     return _decode_carefully(payload)
-                sensors: list[str] | bytes = [r.sensor for r in readings]
-                times = _TIMES("q", [r.time for r in readings])
-                values = _VALUES("d", [r.value for r in readings])
+                if len(readings) == 1:
+                    one = readings[0]
+                    sensors: list[str] | bytes = [one.sensor]
+                    times, values = _TIMES("q", (one.time,)), _VALUES("d", (one.value,))
+                else:
+                    sensors = [r.sensor for r in readings]
+                    times, values = _TIMES("q", [r.time for r in readings]), _VALUES("d", [r.value for r in readings])
+            elif column is _UNSET or message.time is None or message.value is None:
+                return _decode_carefully(payload)
             else:
-                if message.sensor is None or message.time is None or message.value is None:
+                sensors = bytes(column)
+                times, values = _TIMES("q", message.time), _VALUES("d", message.value)
+                if len(times) != len(values):
                     return _decode_carefully(payload)
-                sensors = bytes(message.sensor)
-                times = _TIMES("q", message.time)
-                values = _VALUES("d", message.value)
         except (TypeError, OverflowError):  # a text for a time, null for a value, a number beyond 64 bits
             return _decode_carefully(payload)
-        if (
-            len(times) != len(values)
-            or len(times) > READINGS_MAX
-            or (boot is None) != (seq is None)
-            or (seq is not None and not 0 <= seq <= SEQ_MAX)
-            or (boot is not None and not 0 < len(boot) <= 64)
-        ):
-            return _decode_carefully(payload)
+        boot, seq, sent = message.boot, message.seq, message.sent
+        if seq is None or boot is None:
+            boot = seq = None
         return Decoded(sensors, times, values, boot, seq, sent if type(sent) is int else _sent_ms(sent))
 
     def encode(

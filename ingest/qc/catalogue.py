@@ -35,11 +35,13 @@ class QcTest(IntFlag):
     RECEPTION = 1 << 7
     DATE = 1 << 8
     JUMP = 1 << 9
-    FROZEN = 1 << 10
-    SHIFT = 1 << 11
-    COMPANY = 1 << 12
-    NOISE = 1 << 13
-    DRIFT = 1 << 14
+    RETURNED = 1 << 10
+    NEW_LEVEL = 1 << 11
+    FROZEN = 1 << 12
+    COMPANION = 1 << 13
+    SERVICE = 1 << 14
+    OVERSATURATED = 1 << 15
+    UNSETTLED = 1 << 16
 
 
 TEST_NAMES: dict[QcTest, Text] = {
@@ -53,11 +55,13 @@ TEST_NAMES: dict[QcTest, Text] = {
     QcTest.RECEPTION: Text(zh="接收延迟", en="data reception"),
     QcTest.DATE: Text(zh="日期异常", en="impossible date"),
     QcTest.JUMP: Text(zh="跳变", en="jump from the last good value"),
+    QcTest.RETURNED: Text(zh="单点突跳", en="one reading away and back"),
+    QcTest.NEW_LEVEL: Text(zh="新水平", en="stayed at the level it jumped to"),
     QcTest.FROZEN: Text(zh="卡死", en="frozen value"),
-    QcTest.SHIFT: Text(zh="校准台阶", en="step after a calibration"),
-    QcTest.COMPANY: Text(zh="多通道同动", en="moved together with its neighbours"),
-    QcTest.NOISE: Text(zh="噪声", en="noisier than its channel ever was"),
-    QcTest.DRIFT: Text(zh="漂移", en="drift"),
+    QcTest.COMPANION: Text(zh="补偿通道失效", en="its companion channel is out"),
+    QcTest.SERVICE: Text(zh="维护后台阶", en="step after a service visit"),
+    QcTest.OVERSATURATED: Text(zh="持续过饱和", en="oversaturated day and night"),
+    QcTest.UNSETTLED: Text(zh="尚未稳定", en="not settled after a fault"),
 }
 
 # Rising precedence of the QARTOD roll-up: a fail anywhere wins, missing only if every test says missing.

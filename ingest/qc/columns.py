@@ -146,8 +146,24 @@ def _fill(limits: Limits, members: list[list[float]], s: int, quality: SensorQua
         enabled |= QcTest.DATE
         if quality.impossible_date.fail_span:
             limits.dates[s] = [int(t) for t in quality.impossible_date.fail_span]
+    enabled |= _river_tests(quality)
     limits.enabled[s] = int(enabled)
     limits.window_size[s] = max(quality.window_max or window, 1) if window else 0
+
+
+def _river_tests(quality: SensorQuality) -> QcTest:
+    named = (
+        (quality.jump, QcTest.JUMP),
+        (quality.returned, QcTest.RETURNED),
+        (quality.frozen, QcTest.FROZEN),
+        (quality.companion, QcTest.COMPANION),
+        (quality.oversaturated, QcTest.OVERSATURATED),
+    )
+    tests = QcTest(0)
+    for section, test in named:
+        if section is not None:
+            tests |= test
+    return tests
 
 
 def blank_memory(limits: Limits) -> Memory:

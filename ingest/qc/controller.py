@@ -17,7 +17,8 @@ from citypulse.model import ReadingBatch
 
 from .columns import Memory, blank_memory, compile_limits
 from .kernel import grade
-from .settings import SensorQuality
+from .river import RiverMemory, blank_river, compile_river
+from .settings import QualitySettings, SensorQuality
 
 _NO_DEPTH = np.zeros(0)
 
@@ -53,12 +54,38 @@ class Graded:
 class QualityControl:
     """Streaming quality control over all sensors of a city. One object, one thread."""
 
-    def __init__(self, settings: Sequence[SensorQuality | None], cadence_s: Sequence[float]) -> None:
-        """Settings and cadence (seconds) by sensor index; None leaves a sensor's readings as they came."""
-        if len(settings) != len(cadence_s):
-            raise ValueError(f"{len(settings)} settings but {len(cadence_s)} cadences")
-        self._limits = compile_limits(settings, cadence_s)
+    def __init__(
+        self,
+        settings: Sequence[SensorQuality | None],
+        cadence_s: Sequence[float],
+        companions: Sequence[int] | None = None,
+    ) -> None:
+        """Settings, cadence (seconds) and companion (index, -1 none) by sensor index.
+
+        None as settings leaves a sensor's readings as they came. ValueError when the columns differ in length.
+        """
+        companions = [-1] * len(settings) if companions is None else companions
+        if not len(settings) == len(cadence_s) == len(companions):
+            raise ValueError(f"{len(settings)} settings, {len(cadence_s)} cadences, {len(companions)} companions")
+        intervals = [(q.interval_s if q else None) or c for q, c in zip(settings, cadence_s, strict=True)]
+        self._limits = compile_limits(settings, intervals)
         self._memory = blank_memory(self._limits)
+        self._river_limits = compile_river(settings, intervals, companions)
+        self._river = blank_river(self._river_limits)
+
+    @classmethod
+    def of_sensors(cls, settings: QualitySettings, ids: Sequence[str], cadence_s: Sequence[float]) -> QualityControl:
+        """Build for sensors named `<site>.<quantity>`; a companion is the sensor of that quantity at the same site."""
+        index = {sensor_id: i for i, sensor_id in enumerate(ids)}
+        chosen: list[SensorQuality | None] = []
+        companions: list[int] = []
+        for sensor_id in ids:
+            site, _, quantity = sensor_id.rpartition(".")
+            quality = settings.of(sensor_id, quantity)
+            companion = quality.companion.quantity if quality and quality.companion else ""
+            chosen.append(quality)
+            companions.append(index.get(f"{site}.{companion}", -1))
+        return cls(chosen, cadence_s, companions)
 
     def apply(self, batch: ReadingBatch, depth: NDArray[np.float64] | None = None) -> Graded:
         """Grade a batch in its order. `batch.quality` is rolled in (0 means it has none).
@@ -71,7 +98,7 @@ class QualityControl:
         amended = np.empty((n, 4), np.int64)
         count = grade(
             batch.sensor, batch.time_ms, batch.value, _NO_DEPTH if depth is None else depth, batch.received_ms,
-            batch.quality, batch.lane, self._limits, self._memory, flags, tests, amended,
+            batch.quality, batch.lane, self._limits, self._memory, self._river_limits, self._river, flags, tests, amended,
         )  # fmt: skip
         amended = amended[:count]
         return Graded(
@@ -92,14 +119,20 @@ class QualityControl:
 
     def state(self) -> dict[str, Any]:
         """Return all memory as named arrays."""
-        return {name: array.copy() for name, array in self._memory._asdict().items()}
+        arrays = {**self._memory._asdict(), **{f"river.{k}": v for k, v in self._river._asdict().items()}}
+        return {name: array.copy() for name, array in arrays.items()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a `state()` of the same settings; ValueError when shapes differ."""
-        for name, mine in self._memory._asdict().items():
-            theirs = np.asarray(state[name])
-            if theirs.shape != mine.shape:
-                raise ValueError(
-                    f"quality-control state {name} has shape {theirs.shape}, these settings need {mine.shape}"
-                )
-        self._memory = Memory(**{k: np.asarray(state[k], v.dtype).copy() for k, v in self._memory._asdict().items()})
+        self._memory = Memory(**_like(self._memory._asdict(), state, ""))
+        self._river = RiverMemory(**_like(self._river._asdict(), state, "river."))
+
+
+def _like(mine: dict[str, Any], state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    arrays: dict[str, Any] = {}
+    for name, array in mine.items():
+        theirs = np.array(state[prefix + name], array.dtype)
+        if theirs.shape != array.shape:
+            raise ValueError(f"quality-control state {prefix}{name} is {theirs.shape}, these settings need {array.shape}")
+        arrays[name] = theirs
+    return arrays

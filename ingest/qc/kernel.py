@@ -12,8 +12,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from . import qartod
-from .catalogue import FAIL, GOOD, MISSING, NO_TIME, NOT_EVALUATED, SUSPECT, QcTest, outranks
+from .catalogue import FAIL, GOOD, MISSING, NO_TIME, NOT_EVALUATED, SUSPECT, QcTest
 from .columns import I64, U32, Limits, Memory
+from .river import RiverLimits, RiverMemory, judge_river, went_and_returned
+from .verdicts import COLUMNS, FAILED, RAISED, note, rolled
 
 _GROSS_RANGE = int(QcTest.GROSS_RANGE)
 _CLIMATOLOGY = int(QcTest.CLIMATOLOGY)
@@ -24,44 +26,9 @@ _ATTENUATED = int(QcTest.ATTENUATED)
 _TIME_GAP = int(QcTest.TIME_GAP)
 _RECEPTION = int(QcTest.RECEPTION)
 _DATE = int(QcTest.DATE)
+_RETURNED = int(QcTest.RETURNED)
+_RIVER = int(QcTest.JUMP | QcTest.RETURNED | QcTest.FROZEN | QcTest.COMPANION | QcTest.OVERSATURATED)
 _WINDOWED = _FLAT_LINE | _ATTENUATED
-
-# A reading's verdicts are five bit masks of tests, by what the test said.
-_PASSED, _RAISED, _FAILED, _OPEN, _ABSENT = 0, 1, 2, 3, 4
-
-
-@njit(cache=True, nogil=True)
-def rolled(verdicts: U32, base: int, has_value: bool) -> int:
-    """Roll tests up with the flag a reading came with. A reading without a value is never better than missing."""
-    if verdicts[_FAILED] != 0:
-        return FAIL
-    if not has_value:
-        return FAIL if base == FAIL else MISSING
-    if verdicts[_RAISED] != 0:
-        own = SUSPECT
-    elif verdicts[_PASSED] != 0:
-        own = GOOD
-    else:
-        own = MISSING if verdicts[_ABSENT] != 0 and verdicts[_OPEN] == 0 else NOT_EVALUATED
-    return outranks(own, base) if base != 0 else own
-
-
-@njit(cache=True, nogil=True)
-def note(verdicts: U32, test: int, flag: int) -> None:
-    """Put one test's flag into a reading's five bit masks, taking it out of the others."""
-    for k in range(5):
-        verdicts[k] &= ~np.uint32(test)
-    column = _ABSENT
-    if flag == GOOD:
-        column = _PASSED
-    elif flag == SUSPECT:
-        column = _RAISED
-    elif flag == FAIL:
-        column = _FAILED
-    elif flag == NOT_EVALUATED:
-        column = _OPEN
-    verdicts[column] |= np.uint32(test)
-
 
 @njit(cache=True, nogil=True)
 def judge_alone(s: int, time_ms: int, received_ms: int, x: float, depth: float, limits: Limits, verdicts: U32) -> None:
@@ -129,7 +96,9 @@ def _judge_by_window(s: int, time_ms: int, x: float, limits: Limits, memory: Mem
 
 
 @njit(cache=True, nogil=True)
-def complete_previous(s: int, time_ms: int, x: float, limits: Limits, memory: Memory) -> bool:
+def complete_previous(
+    s: int, time_ms: int, x: float, limits: Limits, memory: Memory, river_limits: RiverLimits, river: RiverMemory
+) -> bool:
     """Complete the verdict on the sensor's previous reading now that the next has come; say if its flag changed."""
     enabled = limits.enabled[s]
     count = memory.count[s]
@@ -138,6 +107,10 @@ def complete_previous(s: int, time_ms: int, x: float, limits: Limits, memory: Me
         suspect, fail = limits.spike[s]
         flag = qartod.spike(memory.before_last[s], memory.last[s], x, limits.spike_method[s], suspect, fail)
         note(verdicts, _SPIKE, flag)
+    if enabled & _RETURNED and went_and_returned(
+        s, memory.before_last[s], memory.last[s], x, river_limits, river
+    ):
+        note(verdicts, _RETURNED, SUSPECT)
     if enabled & _TIME_GAP and count == 1:
         # The first reading of a series takes the flag of the second.
         flag = qartod.time_gap(memory.last_ms[s], time_ms, limits.gap_ms[s])
@@ -159,6 +132,8 @@ def grade(
     lane: NDArray[np.uint8],
     limits: Limits,
     memory: Memory,
+    river_limits: RiverLimits,
+    river: RiverMemory,
     flags: NDArray[np.uint8],
     tests: U32,
     amended: NDArray[np.int64],
@@ -171,7 +146,7 @@ def grade(
     previous reading where its verdict changed; at most one a reading.
     """
     amendments = 0
-    verdicts = np.zeros(5, np.uint32)
+    verdicts = np.zeros(COLUMNS, np.uint32)
     for i in range(len(sensor)):
         s = sensor[i]
         if lane[i] > 1 or limits.enabled[s] == 0:
@@ -187,15 +162,20 @@ def grade(
         verdicts[:] = 0
         judge_alone(s, time_ms[i], received_ms[i], x, depth[i] if len(depth) else math.nan, limits, verdicts)
         if lane[i] == 0:
-            if memory.count[s] > 0 and complete_previous(s, time_ms[i], x, limits, memory):
+            if memory.count[s] > 0 and complete_previous(s, time_ms[i], x, limits, memory, river_limits, river):
                 amended[amendments, 0] = s
                 amended[amendments, 1] = memory.last_ms[s]
                 amended[amendments, 2] = memory.emitted[s]
-                amended[amendments, 3] = memory.verdicts[s, _RAISED] | memory.verdicts[s, _FAILED]
+                amended[amendments, 3] = memory.verdicts[s, RAISED] | memory.verdicts[s, FAILED]
                 amendments += 1
             judge_by_memory(s, time_ms[i], x, limits, memory, verdicts)
+            is_out = math.isnan(x) or verdicts[FAILED] & np.uint32(_GROSS_RANGE) != 0
+            if limits.enabled[s] & _RIVER:
+                judge_river(s, time_ms[i], x, is_out, river_limits, river, verdicts)
+            elif is_out != (river.out_ms[s] != NO_TIME):
+                river.out_ms[s] = time_ms[i] if is_out else NO_TIME  # it may be somebody's companion
         flags[i] = rolled(verdicts, base[i], not math.isnan(x))
-        tests[i] = verdicts[_RAISED] | verdicts[_FAILED]
+        tests[i] = verdicts[RAISED] | verdicts[FAILED]
         if lane[i] == 0:
             memory.count[s] += 1
             memory.before_last[s] = memory.last[s]

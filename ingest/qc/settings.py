@@ -123,6 +123,85 @@ class ImpossibleDate(_Section):
     fail_span: Span | None = None
 
 
+class Step(_Section):
+    """How far one reading may step: beyond max(floor, scales × usual step) × √age, and by `factor`, is a jump."""
+
+    floor: Positive
+    scales: Positive
+    factor: Annotated[float, Field(ge=1)] = 1.0  # the step must also be this ratio; 1 asks for none
+
+
+class Jump(_Section):
+    """Distance from the last good value, each way. A direction left out is natural and never raises.
+
+    memory: weight of one reading in the usual step (a robust moving average). baseline: weight of one reading
+    in the slow level; given, only the part of a step beyond that level counts (a salt pulse may fall back to
+    where it came from). hold: readings that may be rejected in a row before the new level is believed.
+    """
+
+    rise: Step | None = None
+    fall: Step | None = None
+    memory: Annotated[float, Field(gt=0, le=1)] = 0.1
+    baseline: Annotated[float, Field(gt=0, le=1)] | None = None
+    hold: Annotated[int, Field(ge=1, le=100)] = 2
+
+    @model_validator(mode="after")
+    def _has_a_direction(self) -> Jump:
+        if self.rise is None and self.fall is None:
+            raise ValueError("a jump test needs `rise`, `fall` or both")
+        return self
+
+
+class Returned(_Section):
+    """One reading away and back, whatever the natural direction; known one reading later.
+
+    Raised when both steps exceed `floor`, the reading is `factor` times above or below its neighbours' mean,
+    and the neighbours differ by less than `within` of the smaller step.
+    """
+
+    floor: Positive
+    factor: Annotated[float, Field(ge=1)] = 1.0
+    within: Annotated[float, Field(gt=0, lt=1)] = 0.3
+
+
+class Frozen(_Section):
+    """Exactly the same value for so long; below `except_below` it is ice, not a fault."""
+
+    after_s: Positive
+    except_below: float | None = None
+
+
+class Companion(_Section):
+    """A channel of the same instrument that this one depends on (temperature compensates the others).
+
+    out_after_s: raised while the companion has been missing or out of range for so long. service_step: the
+    companion's short absence is a service visit; a step across it beyond this is a cleaning or calibration
+    offset, raised on the first reading after.
+    """
+
+    quantity: str
+    out_after_s: Positive | None = None
+    service_step: Positive | None = None
+
+
+class Oversaturated(_Section):
+    """Dissolved oxygen (mg/L) above `above` times saturation without a break for `for_s`: not even at night.
+
+    Needs a companion of °C. Saturation after Benson and Krause (USGS TM 2011.03) at the pressure of `altitude_m`.
+    """
+
+    above: Positive
+    altitude_m: float
+    for_s: Positive = 86_400.0
+
+
+class Settling(_Section):
+    """After a raised reading the sensor must be quiet for `each` readings per offence, at most `most`."""
+
+    each: Annotated[int, Field(ge=1)] = 4
+    most: Annotated[int, Field(ge=1)] = 32
+
+
 class SensorQuality(_Section):
     """All tests of one quantity or sensor; a test that is not named does not run."""
 
@@ -138,9 +217,46 @@ class SensorQuality(_Section):
     time_gap: TimeGap | None = None
     reception: Reception | None = None
     impossible_date: ImpossibleDate | None = None
+    jump: Jump | None = None
+    returned: Returned | None = None
+    frozen: Frozen | None = None
+    companion: Companion | None = None
+    oversaturated: Oversaturated | None = None
+    settling: Settling | None = None
+
+    @model_validator(mode="after")
+    def _oxygen_needs_a_temperature(self) -> SensorQuality:
+        if self.oversaturated and not self.companion:
+            raise ValueError("`oversaturated` needs a `companion` that measures temperature in °C")
+        return self
 
 
 def readings_in(seconds: float, interval_s: float) -> int:
     """Return how many whole intervals fit into a duration, both cut to whole seconds as QARTOD does."""
     interval = math.floor(interval_s)
     return int(math.floor(seconds) / interval) if interval > 0 else 0
+
+
+class QualitySettings(_Section):
+    """The whole `quality:` section: tests by quantity id, then whole sections or single tests replaced by sensor id."""
+
+    quantities: dict[str, SensorQuality] = Field(default_factory=dict)
+    sensors: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _overrides_are_sound(self) -> QualitySettings:
+        for sensor_id in self.sensors:
+            self.of(sensor_id, sensor_id.rpartition(".")[2])
+        return self
+
+    def of(self, sensor_id: str, quantity: str) -> SensorQuality | None:
+        """Return what holds for one sensor: its quantity's tests, those named for the sensor itself replaced.
+
+        A test set to null for a sensor is switched off there. ValueError (pydantic) when the result is unsound.
+        """
+        base = self.quantities.get(quantity)
+        override = self.sensors.get(sensor_id)
+        if override is None:
+            return base
+        named = {} if base is None else base.model_dump(exclude_unset=True)
+        return SensorQuality.model_validate({**named, **override})

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from citypulse.config.values import DetectorSettings, DurationS
 from citypulse.model import Text
-from rules.detector import SKIP, SUSPECT, Array, Detector, LaneSpec, Layout
+from rules.detector import SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
 
 POINTS_MAX = 16  # 120 slopes; more points cost quadratically and hardly change a median
 PAIRS_MAX = POINTS_MAX * (POINTS_MAX - 1) // 2
@@ -32,73 +32,78 @@ class Rate(DetectorSettings):
 PARAMS = np.dtype(
     [("window_ms", np.int64), ("calm_low", np.float64), ("calm_high", np.float64), ("min_points", np.int64)]
 )
+POINT = np.dtype([("time_ms", np.int64), ("value", np.float64)])
+HEAD = np.dtype(
+    [
+        ("count", np.int64),  # points ever put into the ring
+        ("time_ms", np.int64),  # the newest
+        ("value", np.float64),
+        ("calm_ms", np.int64),  # first of the newest run of points between neighbours of which the slope is calm
+    ]
+)
 
 
 def layout(lanes: Sequence[LaneSpec]) -> Layout:
-    """Give each lane a ring of its last points: how many were ever put in, their times, their values."""
-    params = np.zeros(len(lanes), PARAMS)
-    for row, lane in enumerate(lanes):
-        settings = lane.settings
-        params[row] = (round(settings.window * 1000), *lane.calm, settings.min_points)
-    times = np.zeros((len(lanes), POINTS_MAX), np.int64)
-    return Layout(params=(params,), memory=(np.zeros(len(lanes), np.int64), times, times.astype(np.float64)))
+    """Give each lane a ring of its last points, and a head that is enough to know that all is calm."""
+    params = by_rule(lanes, PARAMS, lambda k: (round(k.settings.window * 1000), *k.calm, k.settings.min_points))
+    return Layout(params=(params,), memory=(np.zeros(len(lanes), HEAD), np.zeros((len(lanes), POINTS_MAX), POINT)))
 
 
 @njit(cache=True, nogil=True)
-def feature(
-    samples: Array,
-    mine: NDArray[np.int32],
-    params: Array,
-    counts: NDArray[np.int64],
-    times: NDArray[np.int64],
-    values: NDArray[np.float64],
-) -> None:
-    """Robust slope in canonical unit per second over the points of the window."""
+def median_slope(ring: Array, newest: int, points: int, slopes: NDArray[np.float64]) -> float:
+    """Return the median slope per second over all pairs of the `points` newest; `slopes` is scratch."""
+    n = 0
+    for b in range(newest - points + 2, newest + 1):
+        late = ring[b % POINTS_MAX]
+        for a in range(newest - points + 1, b):
+            early = ring[a % POINTS_MAX]
+            span_ms = late["time_ms"] - early["time_ms"]
+            if span_ms > 0:
+                slopes[n] = (late["value"] - early["value"]) * 1000.0 / span_ms
+                n += 1
+    return float(np.median(slopes[:n]))
+
+
+@njit(cache=True, nogil=True)
+def feature(samples: Array, mine: NDArray[np.int32], params: Array, heads: Array, rings: Array) -> None:
+    """Robust slope in canonical unit per second over the points of the window.
+
+    Every slope between two points lies between the lowest and the highest slope of neighbours. So while all
+    neighbours' slopes are calm (good for every limit) the median is calm too and need not be computed to be
+    judged: the newest neighbours' slope stands for it.
+    """
     slopes = np.empty(PAIRS_MAX, np.float64)
     for k in mine:
         sample = samples[k]
         if sample["seen"] > SUSPECT:
             continue
-        row = sample["row"]
-        rule = params[row]
-        time, value = times[row], values[row]
-        count = counts[row]
-        now_ms = sample["time_ms"]
-        newest = count % POINTS_MAX
-        time[newest] = now_ms
-        value[newest] = sample["x"]
-        counts[row] = count + 1
+        rule, head, ring = params[sample["rule"]], heads[sample["row"]], rings[sample["row"]]
+        now_ms, value = sample["time_ms"], sample["x"]
+        newest = head["count"]
+        span_ms = now_ms - head["time_ms"]
+        step = (value - head["value"]) * 1000.0 / span_ms if newest > 0 and span_ms > 0 else np.nan
+        if not rule["calm_low"] < step < rule["calm_high"]:
+            head["calm_ms"] = now_ms
+        point = ring[newest % POINTS_MAX]
+        point["time_ms"] = head["time_ms"] = now_ms
+        point["value"] = head["value"] = value
+        head["count"] = newest + 1
 
-        # Walk back through the window. Every pairwise slope lies between the lowest and the highest slope of
-        # neighbouring points, so when those are calm the median is: it need not be computed to be judged.
-        lowest, highest = np.inf, -np.inf
-        oldest = newest
-        points = 1
-        while points < POINTS_MAX and points <= count:
-            before = (count - points) % POINTS_MAX
-            if now_ms - time[before] > rule["window_ms"]:
-                break
-            span_ms = time[oldest] - time[before]
-            if span_ms > 0:
-                step = (value[oldest] - value[before]) * 1000.0 / span_ms
-                lowest, highest = min(lowest, step), max(highest, step)
-            oldest = before
-            points += 1
-        if points < rule["min_points"] or now_ms <= time[oldest]:
+        first_ms = now_ms - rule["window_ms"]
+        needed = rule["min_points"] - 1
+        if newest < needed or ring[(newest - needed) % POINTS_MAX]["time_ms"] < first_ms:
             sample["seen"] = SKIP
-        elif rule["calm_low"] < lowest and highest < rule["calm_high"]:
-            sample["x"] = (value[newest] - value[oldest]) * 1000.0 / (now_ms - time[oldest])
+            continue
+        if head["calm_ms"] <= first_ms:
+            sample["x"] = step
+            continue
+        points = needed + 1
+        while points < POINTS_MAX and points <= newest and ring[(newest - points) % POINTS_MAX]["time_ms"] >= first_ms:
+            points += 1
+        if head["calm_ms"] <= ring[(newest - points + 1) % POINTS_MAX]["time_ms"]:
+            sample["x"] = step
         else:
-            n = 0
-            for b in range(1, points):
-                j = (count - points + 1 + b) % POINTS_MAX
-                for a in range(b):
-                    i = (count - points + 1 + a) % POINTS_MAX
-                    span_ms = time[j] - time[i]
-                    if span_ms > 0:
-                        slopes[n] = (value[j] - value[i]) * 1000.0 / span_ms
-                        n += 1
-            sample["x"] = np.median(slopes[:n])
+            sample["x"] = median_slope(ring, newest, points, slopes)
 
 
 RATE = Detector(

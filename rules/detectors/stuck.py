@@ -12,7 +12,7 @@ from pydantic import Field
 
 from citypulse.config.values import DetectorSettings, ValueIn
 from citypulse.model import Text
-from rules.detector import SUSPECT, Array, Detector, LaneSpec, Layout
+from rules.detector import SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
 
 
 class Stuck(DetectorSettings):
@@ -34,12 +34,13 @@ RUN = np.dtype([("since_ms", np.int64), ("low", np.float64), ("high", np.float64
 
 def layout(lanes: Sequence[LaneSpec]) -> Layout:
     """Remember of each lane the present run: since when, between what, in how many readings."""
-    params = np.zeros(len(lanes), PARAMS)
-    for row, lane in enumerate(lanes):
-        settings = lane.settings
-        natural = -np.inf if settings.unless_at_or_below is None else settings.unless_at_or_below
-        params[row] = (settings.tolerance, natural, settings.min_points)
-    return Layout(params=(params,), memory=(np.zeros(len(lanes), RUN),))
+    return Layout(params=(by_rule(lanes, PARAMS, _params),), memory=(np.zeros(len(lanes), RUN),))
+
+
+def _params(lane: LaneSpec) -> tuple[float, float, int]:
+    settings = lane.settings
+    natural = -np.inf if settings.unless_at_or_below is None else settings.unless_at_or_below
+    return settings.tolerance, natural, settings.min_points
 
 
 @njit(cache=True, nogil=True)
@@ -49,7 +50,7 @@ def feature(samples: Array, mine: NDArray[np.int32], params: Array, runs: Array)
         sample = samples[k]
         if sample["seen"] > SUSPECT:
             continue
-        rule, run = params[sample["row"]], runs[sample["row"]]
+        rule, run = params[sample["rule"]], runs[sample["row"]]
         value = sample["x"]
         low, high = min(run["low"], value), max(run["high"], value)
         if run["points"] == 0 or high - low > rule["tolerance"] or value <= rule["natural"]:

@@ -1,4 +1,4 @@
-"""The world the alert tests play in: Mill Bridge's underpass, a gas well, crews Ada and Bo, a ledger to restart from."""
+"""The world of the alert tests: Mill Bridge's underpass, a gas well, crews Ada and Bo, a ledger to restart from."""
 
 from __future__ import annotations
 

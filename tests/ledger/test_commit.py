@@ -92,6 +92,7 @@ def test_a_crash_inside_a_commit_leaves_the_whole_tick_or_nothing(tmp_path, wher
 
     def fault(name):
         if armed and name == where:
+            shutil.copytree(tmp_path / "city", tmp_path / "after")  # the disk at that instant, logs included
             raise Crash(name)
 
     reference = Ledger.open(tmp_path / "reference")
@@ -106,7 +107,7 @@ def test_a_crash_inside_a_commit_leaves_the_whole_tick_or_nothing(tmp_path, wher
     armed.append(True)
     with pytest.raises(Crash):
         ledger.commit(full_tick(2))
-    shutil.copytree(tmp_path / "city", tmp_path / "after")  # what is on the disk at that instant, logs included
+    assert contents(ledger) == (with_it if where == "ledger.after_commit" else without)
     ledger.close()
     survivor = Ledger.open(tmp_path / "after")
     assert contents(survivor) == (with_it if where == "ledger.after_commit" else without)

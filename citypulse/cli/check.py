@@ -1,0 +1,80 @@
+"""`citypulse check FILE`: everything that is wrong with a configuration, at once, before anything runs on it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .show import json_option, print_json
+
+if TYPE_CHECKING:
+    from citypulse.config.check import Loaded
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), default=Path("sensors.yaml"))
+@json_option
+@click.option("--strict", is_flag=True, help="Warnings count as findings too")
+def command(file: Path, as_json: bool, strict: bool) -> None:
+    """Check a configuration file with all it includes; exit 0 when it is good, 1 when there are findings."""
+    from citypulse.app import extensions
+    from citypulse.config import inspect_city
+
+    if not file.is_file():
+        raise click.UsageError(f"there is no file {file}")
+    loaded = inspect_city(file, extensions())
+    if as_json:
+        print_json(_as_dict(loaded))
+    else:
+        is_coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        for diagnostic in loaded.diagnostics:
+            click.echo(diagnostic.render(colour=is_coloured), color=is_coloured)
+        click.echo(summary(loaded))
+    if loaded.errors or (strict and loaded.warnings):
+        raise click.exceptions.Exit(1)
+
+
+def summary(loaded: Loaded) -> str:
+    """Say in one line what was loaded, or that nothing was."""
+    counts = (
+        f"{loaded.errors} {_plural('error', loaded.errors)}, {loaded.warnings} {_plural('warning', loaded.warnings)}"
+    )
+    first = loaded.diagnostics[0].code if loaded.diagnostics else ""
+    more = f" · `citypulse explain {first}`" if first else ""
+    city = loaded.city
+    if city is None:
+        return f"{counts}{more} · nothing was loaded"
+    rules = len({rule.id for rule in city.rules})
+    return (
+        f"{city.name.zh} {city.name.en}: {rules} rules, {len(city.sensors)} sensors at {len(city.sites)} sites"
+        f" on {len(city.gateways)} gateways, {counts}{more}"
+    )
+
+
+def _plural(word: str, count: int) -> str:
+    return word if count == 1 else word + "s"
+
+
+def _as_dict(loaded: Loaded) -> dict[str, object]:
+    city = loaded.city
+    return {
+        "ok": city is not None,
+        "errors": loaded.errors,
+        "warnings": loaded.warnings,
+        "diagnostics": [d.as_dict() for d in loaded.diagnostics],
+        "loaded": None
+        if city is None
+        else {
+            "name": {"zh": city.name.zh, "en": city.name.en},
+            "rules": len({rule.id for rule in city.rules}),
+            "sensors": len(city.sensors),
+            "sites": len(city.sites),
+            "gateways": len(city.gateways),
+            "files": list(city.files),
+            "fingerprint": city.fingerprint,
+        },
+    }

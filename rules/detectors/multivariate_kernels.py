@@ -1,0 +1,364 @@
+"""multivariate, compiled: the readings of one site become rows, each row becomes one number, how unusual the site is.
+
+A row is everything the site's channels said in one beat of time. It is judged when its last channel has
+spoken, or when a reading of a later beat arrives. What a row says depends only on what came before it, so any
+batching of the same readings gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from rules.detector import SKIP, SUSPECT, Array
+
+CHANNELS_MAX = 16  # as many bits as `Site.heard` uses; a sonde has 6 to 9 channels
+WINDOW_MAX = 32  # rows the event discriminator can look back on
+
+VOTE = 0
+PCA = 1
+
+LEARN = 5.0  # a running quantile steps by LEARN / memory of its own size: a week's memory follows in about a day
+TICK_WEIGHT = 0.01  # the ordinary step of a channel is an average over about its last hundred steps
+PCA_RIDGE = 1e-6  # no direction counts as exactly constant: numerical floor of a variance in units of the spread
+
+PARAMS = np.dtype(
+    [
+        ("channels", np.int64),  # how many of CHANNELS_MAX are used
+        ("method", np.int64),  # VOTE or PCA
+        ("vote", np.int64),  # so many channels must agree: the vote-th largest counts
+        ("row_ms", np.int64),  # one beat: readings that round to the same multiple of it are one row
+        ("smooth", np.float64),  # rows an EWMA averages before anything else; 1 = none
+        ("follow", np.float64),  # rows in which a centre moves to where its channel is; inf = never after the warm-up
+        ("stretch", np.float64),  # a centre moves as if no deviation were larger than this many usual extremes
+        ("quantile", np.float64),  # the usual extreme is this quantile of the deviations
+        ("memory", np.float64),  # rows the usual extreme remembers; inf = the warm-up only
+        ("warm_up", np.int64),  # rows learnt from before anything is said
+        ("window", np.int64),  # event discriminator: of the last so many rows …
+        ("needed", np.int64),  # … so many must be at least the feature
+        ("freeze", np.float64),  # a row at least this unusual teaches nothing
+        ("freeze_rows", np.int64),  # … for at most this many rows: then what is has become what is normal
+        ("gap_ms", np.int64),  # a site unheard of for this long starts its centres again
+        ("share", np.float64),  # PCA: the variance the kept components explain
+    ],
+    align=True,
+)
+SITE = np.dtype(
+    [
+        ("beat", np.int64),  # number of the open row: time divided by row_ms
+        ("heard", np.int64),  # bit set of the channels in the open row; 0 = no open row
+        ("judged_ms", np.int64),  # time of the last row that was judged
+        ("rows", np.int64),  # rows judged
+        ("frozen", np.int64),  # rows of the present freeze
+        ("t2", np.float64),  # PCA: usual extreme of Hotelling's T² …
+        ("q", np.float64),  # … and of the squared residual Q
+        ("kept", np.int64),  # PCA: components kept; 0 = not fitted yet
+    ],
+    align=True,
+)
+CHANNEL = np.dtype(
+    [
+        ("value", np.float64),  # in the open row
+        ("last", np.float64),  # the value before
+        ("smooth", np.float64),
+        ("centre", np.float64),
+        ("usual", np.float64),  # running quantile of the deviation: its usual extreme
+        ("tick", np.float64),  # mean of the steps that were not zero: no extreme is finer than that
+        ("seen", np.int64),  # rows in which it spoke
+    ],
+    align=True,
+)
+
+
+@njit(cache=True, nogil=True)
+def _follow_quantile(level: float, x: float, q: float, step: float) -> float:
+    """Move a running quantile towards `x`, by `step` of its own size; it stays positive."""
+    return level * (1.0 + step * q) if x > level else level * (1.0 - step * (1.0 - q))
+
+
+@njit(cache=True, nogil=True)
+def _deviation(rule: Array, site: Array, channel: Array, spoke: bool) -> float:
+    """Smooth one channel's new value and return its distance from its centre, in its own unit; 0 if it was silent."""
+    if not spoke:
+        return 0.0
+    value = channel["value"]
+    if channel["seen"] == 0:
+        channel["smooth"] = channel["centre"] = channel["last"] = value
+    step = abs(value - channel["last"])
+    if step > 0.0:
+        if channel["tick"] == 0.0:
+            channel["tick"] = step
+        # One wild step must not blunt the channel for a hundred rows.
+        channel["tick"] += (min(step, 8.0 * channel["tick"]) - channel["tick"]) * TICK_WEIGHT
+    channel["last"] = value
+    channel["seen"] += 1
+    channel["smooth"] += (value - channel["smooth"]) * max(1.0 / rule["smooth"], 1.0 / channel["seen"])
+    deviation: float = abs(channel["smooth"] - channel["centre"])
+    return deviation
+
+
+@njit(cache=True, nogil=True)
+def _learn_channel(rule: Array, channel: Array, deviation: float, is_warm: bool) -> None:
+    """Let the usual extreme and the centre take in one deviation."""
+    seen = channel["seen"]
+    if seen <= 1:
+        return
+    floor = max(channel["tick"], 1e-12)
+    if channel["usual"] <= 0.0:
+        channel["usual"] = max(deviation, floor)
+    memory = rule["memory"]
+    if not is_warm or memory < np.inf:
+        step = LEARN * max(1.0 / memory, 1.0 / (seen + LEARN))
+        channel["usual"] = max(_follow_quantile(channel["usual"], deviation, rule["quantile"], step), floor)
+    reach = rule["stretch"] * channel["usual"]
+    away = min(max(channel["smooth"] - channel["centre"], -reach), reach)
+    if not is_warm:
+        away = channel["smooth"] - channel["centre"]
+    channel["centre"] += away * max(1.0 / rule["follow"], 1.0 / seen if not is_warm else 0.0)
+
+
+@njit(cache=True, nogil=True)
+def _kth_largest(values: NDArray[np.float64], n: int, k: int) -> float:
+    """Return the k-th largest of the first n values (k from 1), by insertion into a short list; no allocation."""
+    best = np.zeros(WINDOW_MAX)
+    held = 0
+    for i in range(n):
+        x = values[i]
+        j = held
+        if held < k:
+            held += 1
+        elif x <= best[k - 1]:
+            continue
+        else:
+            j = k - 1
+        while j > 0 and best[j - 1] < x:
+            best[j] = best[j - 1]
+            j -= 1
+        best[j] = x
+    value: float = best[k - 1] if held >= k else 0.0
+    return value
+
+
+@njit(cache=True, nogil=True)
+def _restart(rule: Array, channels: Array) -> None:
+    """What the channels show now becomes their centre: after a long silence, or a freeze that lasted too long."""
+    for c in range(rule["channels"]):
+        if channels[c]["seen"] > 0:
+            channels[c]["centre"] = channels[c]["smooth"]
+
+
+@njit(cache=True, nogil=True)
+def _chi_square(freedom: float, z: float) -> float:
+    """Return the quantile of a chi-square whose normal deviate is z (Wilson and Hilferty 1931)."""
+    a = 2.0 / (9.0 * freedom)
+    value: float = freedom * max(1.0 - a + z * np.sqrt(a), 0.1) ** 3
+    return value
+
+
+@njit(cache=True, nogil=True)
+def _gather(rule: Array, channels: Array, spread: NDArray[np.float64]) -> None:
+    """Add the open row to the co-moments of the warm-up (Welford), pulled in to 4 usual extremes: one bad row is no axis.
+
+    spread: (CHANNELS_MAX + 1, CHANNELS_MAX); the last line holds the means, `spread[c, d]` the sum of products.
+    """
+    n = rule["channels"]
+    mean = spread[CHANNELS_MAX]
+    away = np.empty(n)
+    rows = channels[0]["seen"] + 0.0
+    for c in range(n):
+        x = channels[c]["smooth"]
+        if channels[c]["seen"] > 30:  # by then the usual extreme is more than a first guess
+            reach = 4.0 * channels[c]["usual"]
+            x = min(max(x, channels[c]["centre"] - reach), channels[c]["centre"] + reach)
+        away[c] = x - mean[c]
+        mean[c] += away[c] / max(rows, 1.0)
+    for c in range(n):
+        for d in range(n):
+            spread[c, d] += away[c] * (away[d] * (1.0 - 1.0 / max(rows, 1.0)))
+
+
+@njit(cache=True, nogil=True)
+def _fit(rule: Array, site: Array, channels: Array, spread: NDArray[np.float64]) -> None:
+    """Turn the co-moments into principal axes, in place, with the limits of T² and Q.
+
+    Afterwards `spread[a, c]` is axis a per unit of channel c, `spread[CHANNELS_MAX, a]` its variance, largest first.
+    Limits: T² by chi-square, Q by Box's g·chi-square(h) (Box 1954), both at the normal deviate 3 (99.87 %).
+    """
+    n = rule["channels"]
+    rows = max(channels[0]["seen"] - 1.0, 1.0)
+    size = np.empty(n)
+    for c in range(n):
+        size[c] = max(np.sqrt(spread[c, c] / rows), max(channels[c]["tick"], 1e-12) * 0.1)
+    matrix = np.empty((n, n))
+    for c in range(n):
+        for d in range(n):
+            matrix[c, d] = spread[c, d] / (rows * size[c] * size[d])
+    variances, axes = np.linalg.eigh(matrix)
+    spread[:] = 0.0
+    total = 0.0
+    for a in range(n):
+        total += max(variances[a], PCA_RIDGE)
+    kept, explained = 0, 0.0
+    rest, rest2 = 0.0, 0.0
+    for a in range(n):
+        variance = max(variances[n - 1 - a], PCA_RIDGE)
+        spread[CHANNELS_MAX, a] = variance
+        for c in range(n):
+            spread[a, c] = axes[c, n - 1 - a] / size[c]
+        if explained < rule["share"] * total or kept == 0:
+            kept += 1
+            explained += variance
+        else:
+            rest += variance
+            rest2 += variance * variance
+    site["kept"] = kept
+    site["t2"] = _chi_square(float(kept), 3.0)
+    site["q"] = rest2 / rest * _chi_square(rest * rest / rest2, 3.0) if rest > 0.0 else np.inf
+
+
+@njit(cache=True, nogil=True)
+def _axes_score(rule: Array, site: Array, channels: Array, spread: NDArray[np.float64]) -> float:
+    """Return the larger of T² and Q as a multiple of its limit, as a length (square root), so that 2 is twice as far."""
+    n = rule["channels"]
+    t2 = q = 0.0
+    for a in range(n):
+        along = 0.0
+        for c in range(n):
+            along += spread[a, c] * (channels[c]["smooth"] - channels[c]["centre"])
+        if a < site["kept"]:
+            t2 += along * along / spread[CHANNELS_MAX, a]
+        else:
+            q += along * along
+    score: float = np.sqrt(max(t2 / site["t2"], q / site["q"]))
+    return score
+
+
+@njit(cache=True, nogil=True)
+def _judge(rule: Array, site: Array, channels: Array, recent: NDArray[np.float64], spread: NDArray[np.float64]) -> float:
+    """Close the open row: return the feature, or NaN while still warming up, and learn from the row."""
+    n = rule["channels"]
+    time_ms = site["beat"] * rule["row_ms"]
+    if site["rows"] > 0 and time_ms - site["judged_ms"] > rule["gap_ms"]:
+        for c in range(n):  # the first value after a gap is the new beginning
+            if site["heard"] >> c & 1:
+                channels[c]["smooth"] = channels[c]["centre"] = channels[c]["last"] = channels[c]["value"]
+        recent[:] = 0.0
+    site["judged_ms"] = time_ms
+    is_warm = site["rows"] >= rule["warm_up"]
+    deviations = np.empty(CHANNELS_MAX)
+    ratios = np.empty(CHANNELS_MAX)
+    for c in range(n):
+        deviations[c] = _deviation(rule, site, channels[c], (site["heard"] >> c & 1) == 1)
+        ratios[c] = deviations[c] / channels[c]["usual"] if channels[c]["usual"] > 0.0 else 0.0
+    if rule["method"] == PCA:
+        if not is_warm:
+            _gather(rule, channels, spread)
+        elif site["kept"] == 0:
+            _fit(rule, site, channels, spread)
+    score = 0.0
+    if is_warm:
+        score = _axes_score(rule, site, channels, spread) if rule["method"] == PCA else _kth_largest(ratios, n, rule["vote"])
+    is_frozen = is_warm and score >= rule["freeze"]
+    site["frozen"] = site["frozen"] + 1 if is_frozen else 0
+    if site["frozen"] > rule["freeze_rows"]:
+        _restart(rule, channels)
+        site["frozen"] = 0
+    elif not is_frozen:
+        for c in range(n):
+            if site["heard"] >> c & 1:
+                _learn_channel(rule, channels[c], deviations[c], is_warm)
+    recent[site["rows"] % rule["window"]] = score
+    site["rows"] += 1
+    site["heard"] = 0
+    return _kth_largest(recent, rule["window"], rule["needed"]) if is_warm else np.nan
+
+
+@njit(cache=True, nogil=True)
+def take(
+    time_ms: int,
+    value: float,
+    slot: int,
+    rule: Array,
+    site: Array,
+    channels: Array,
+    recent: NDArray[np.float64],
+    spread: NDArray[np.float64],
+) -> float:
+    """Take one reading of one site; return the feature of the row it closed, NaN if it closed none (or warm-up)."""
+    beat = (time_ms + rule["row_ms"] // 2) // rule["row_ms"]
+    result = np.nan
+    if site["heard"] != 0 and beat > site["beat"]:
+        result = _judge(rule, site, channels, recent, spread)
+    elif site["heard"] == 0 and site["rows"] > 0 and beat <= site["beat"]:
+        return result  # its row was judged without it
+    elif site["heard"] != 0 and beat < site["beat"]:
+        return result
+    site["beat"] = beat
+    channels[slot]["value"] = value
+    site["heard"] |= 1 << slot
+    if site["heard"] == (1 << rule["channels"]) - 1:
+        result = _judge(rule, site, channels, recent, spread)
+    return result
+
+
+@njit(cache=True, nogil=True)
+def feature(
+    samples: Array,
+    mine: NDArray[np.int32],
+    params: Array,
+    sites: Array,
+    channels: Array,
+    recent: NDArray[np.float64],
+    spread: NDArray[np.float64],
+) -> None:
+    """Replace each sample's value by its site's feature; samples that close no row say nothing."""
+    for k in mine:
+        sample = samples[k]
+        if sample["seen"] > SUSPECT:
+            continue
+        row = sample["row"]
+        x = take(
+            sample["time_ms"],
+            sample["x"],
+            sample["slot"],
+            params[row],
+            sites[row],
+            channels[row],
+            recent[row],
+            spread[row],
+        )
+        if np.isnan(x):
+            sample["seen"] = SKIP
+        else:
+            sample["x"] = x
+
+
+@njit(cache=True, nogil=True)
+def step(
+    times_ms: NDArray[np.int64],
+    values: NDArray[np.float64],
+    lanes: NDArray[np.int32],
+    slots: NDArray[np.int32],
+    params: Array,
+    sites: Array,
+    channels: Array,
+    recent: NDArray[np.float64],
+    spread: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Take n readings given as columns, in order; return n features, NaN where a reading closed no row."""
+    scores = np.full(len(times_ms), np.nan)
+    for i in range(len(times_ms)):
+        if np.isfinite(values[i]):
+            lane = lanes[i]
+            scores[i] = take(
+                times_ms[i],
+                values[i],
+                slots[i],
+                params[lane],
+                sites[lane],
+                channels[lane],
+                recent[lane],
+                spread[lane],
+            )
+    return scores
