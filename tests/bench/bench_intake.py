@@ -1,4 +1,4 @@
-"""What taking messages costs, without broker and paho: `python tests/bench/bench_intake.py`. Prints; asserts nothing."""
+"""What taking messages costs, without broker and paho: `python tests/bench/bench_intake.py`. It only prints."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from citypulse.model import RawMessage
+from citypulse.model import RawMessage, SensorTable
 from ingest.codecs.native import NativeCodec
 from ingest.gateways import Gateways
 from ingest.intake import Intake
 from ingest.quality import Grader
 from ingest.registry import Registry
 from tests.ingest.town import T0, make_config, sensor
-from citypulse.model import SensorTable
 
 REPEATS = 7
 
