@@ -10,7 +10,6 @@ from citypulse.model import (
     Alarm,
     AlarmQuality,
     CityConfig,
-    Condition,
     Lane,
     Priority,
     Rule,
@@ -19,6 +18,7 @@ from citypulse.model import (
     Transition,
 )
 
+from .lifecycle import Regions, step_alarm
 from .texts import is_rising
 
 NAMESPACE: Final = uuid.UUID("6f1d3a52-7c1e-5b7a-9a44-0c1f2d9b7e10")
@@ -89,6 +89,7 @@ def draft(atlas: Atlas, t: Transition, occurrence: int, now_ms: int) -> Alarm:
     rule = atlas.rules.get((t.rule, t.scope))
     site, area, domain = atlas.place(t.rule, t.scope)
     is_late = t.lane is Lane.HISTORY
+    born = Regions() if is_late else step_alarm(Regions(), "raise") or Regions()
     level = t.level or Priority.P4
     return Alarm(
         id=alarm_id(key, occurrence),
@@ -102,9 +103,9 @@ def draft(atlas: Atlas, t: Transition, occurrence: int, now_ms: int) -> Alarm:
         area=area,
         domain=domain,
         is_diagnostic=rule.is_diagnostic if rule is not None else False,
-        condition=Condition.NORMAL if is_late else Condition.ACTIVE,
-        is_acked=is_late,
-        is_confirmed=True,
+        condition=born.condition,
+        is_acked=born.is_acked,
+        is_confirmed=born.is_confirmed,
         quality=AlarmQuality.GOOD,
         level=level,
         peak_level=level,

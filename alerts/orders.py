@@ -415,7 +415,7 @@ class OrderBook:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take the testimony back."""
-        pass
+        self._witness.restore(state)
 
 
 _SAID: Final = (*FIELDS, "position", "materials", "proof", "photo", "mis_dispatch", "duplicate_of", "acted_ms")

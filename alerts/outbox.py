@@ -199,7 +199,8 @@ class Deliverer:
             self._failed(name, leased, error, now_ms)
             return error.permanent
         except Exception as error:  # a channel's own mistake must neither stop the others nor be tried for ever
-            log.exception("outbox.channel_broken", channel=name)
+            if not self._health[name].in_a_row:
+                log.exception("outbox.channel_broken", channel=name)
             broken = DeliveryError(f"bug in the channel: {type(error).__name__}: {error}", permanent=False)
             self._failed(name, leased, broken, now_ms)
             return True

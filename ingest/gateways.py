@@ -161,11 +161,11 @@ class Gateways:
             self._give_up(record, record.boots[boot], first)
         if status == OFFLINE and boot and record.current and boot != record.current:
             return False  # an old boot's will, overtaken by a new birth
+        if boot and status == ONLINE:
+            record.current = boot
         if status == record.status:
             return False
         record.status = status
-        if boot and status == ONLINE:
-            record.current = boot
         self._urgent[record.id] = record
         return True
 

@@ -79,7 +79,7 @@ class _Columns:
     value: array[float] = field(default_factory=lambda: array("d"))
     rows: array[int] = field(default_factory=lambda: array("i"))  # readings of each message that has any
     received_ms: array[int] = field(default_factory=lambda: array("q"))  # of each of those
-    source: list[tuple[str, Decoded]] = field(default_factory=list)  # each of those
+    source: list[tuple[str, Decoded, int]] = field(default_factory=list)  # gateway, message, line of each of those
     dead: list[DeadLetter] = field(default_factory=list)
     total: int = 0
     repeated: int = 0
@@ -91,8 +91,7 @@ class _Columns:
 
     def mark_news(self) -> None:
         """Note that the last line tells of its gateway what no reading tells."""
-        if not self.news or self.news[-1] != len(self.lines) - 1:
-            self.news.append(len(self.lines) - 1)
+        self.news.append(len(self.lines) - 1)
 
     def trim(self) -> None:
         """Cut the columns of readings back to whole messages, after a failure half way through one."""
@@ -147,7 +146,7 @@ class Intake:
             "gateways": list(got.gateways),
             "boots": list(got.boots),
             "lines": b"".join(got.lines),
-            "news": got.news,
+            "news": sorted(set(got.news)),
         }
         return Intaken(
             batch=batch,
@@ -190,7 +189,7 @@ class Intake:
         got.total += n
         got.rows.append(n)
         got.received_ms.append(message.received_ms)
-        got.source.append((route.gateway, decoded))
+        got.source.append((route.gateway, decoded, len(got.lines) - 1))
 
     def _hear(
         self, route: _Route, message: RawMessage, boot: str | None, seq: int | None, sent_ms: int | None, got: _Columns
@@ -318,7 +317,8 @@ class Intake:
     def _bury_row(self, row: int, starts: NDArray[np.int64], is_timely: bool, got: _Columns) -> None:  # noqa: FBT001
         """Keep a reading that only the check of the whole columns found."""
         k = int(np.searchsorted(starts, row, side="right")) - 1
-        gateway, decoded = got.source[k]
+        gateway, decoded, line = got.source[k]
+        got.news.append(line)
         i = row - int(starts[k])
         time_ms, value = decoded.times[i], decoded.values[i]
         reason = "non_finite" if is_timely else "time_out_of_range"

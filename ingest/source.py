@@ -265,8 +265,8 @@ class BrokerSource(ABC):
                     names.clear()
                 name = names[topic] = topic.decode("utf-8", "backslashreplace")
             self._held.append(RawMessage(topic=name, payload=payload, received_ms=now_ms, token=(epoch, mid, qos)))
-            self._counts["received_bytes"] += len(payload)
         self._counts["received"] += len(published)
+        self._counts["received_bytes"] += sum(len(packet[1]) for packet in published)
 
     def _offer(self) -> bool:
         """Hand what was read to the inbox; False while some of it has to be held and nothing more may be read."""

@@ -64,7 +64,7 @@ class Speaker:
         if self._kind == "seconds":
             words = duration(x)
         elif self._kind == "rate":
-            words = f"{number(x * self._factor)} {self.rule.unit}/{self._per}"
+            words = f"{number(x * self._factor)} {self.rule.unit.removesuffix('/s')}/{self._per}"
         elif self._kind == "none":
             words = number(x)
         else:

@@ -14,8 +14,9 @@ from citypulse.errors import BugError
 from citypulse.model import Gap, Gateway, Limit, Rule, SensorTable, Side, Site
 
 from . import kernels, watchdogs
-from .detector import City, Detector, LaneSpec, Layout
+from .detector import Detector, LaneSpec, Layout
 from .fanout import FEED
+from .neighbourhood import City
 
 Array = NDArray[Any]
 

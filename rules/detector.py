@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from citypulse.config.values import DetectorSettings
-from citypulse.model import Rule, Sensor, Site, Text
+from citypulse.model import Rule, Sensor, Text
+
+from .neighbourhood import City
 
 # How a lane sees one sample. Smaller is better; a kernel may change it.
 GOOD = 0  # evaluates fully
@@ -78,14 +80,6 @@ class Layout:
     memory: tuple[Array, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class City:
-    """What a detector may look up while it chooses its inputs: sensors by id, sites by id."""
-
-    sensors: Mapping[str, Sensor]
-    sites: Mapping[str, Site]
-
-
 Kernel = Callable[..., None]
 """kernel(samples, mine, *params, *memory): for every k in `mine`, in order, replace samples[k]["x"] by the feature.
 
@@ -96,7 +90,7 @@ cannot yet say anything.
 
 
 def by_rule(lanes: Sequence[LaneSpec], dtype: np.dtype[Any], row: Callable[[LaneSpec], tuple[Any, ...]]) -> Array:
-    """Return a table with one row of parameters per rule, to be indexed by `sample["rule"]`: small, so always cached."""
+    """Return a table with one row of parameters per rule, indexed by `sample["rule"]`: small, so always cached."""
     table = np.zeros(max((lane.rule_row for lane in lanes), default=0) + 1, dtype)
     for lane in {lane.rule_row: lane for lane in lanes}.values():
         table[lane.rule_row] = row(lane)

@@ -153,9 +153,14 @@ class Crews:
         if not self._token(habit.role, order):
             return
         task = f"{order['id']}/{habit.verb}/{order.get('rework_count', 0)}/{order['state_ms']}"
-        if not self._is_due(task, habit, now_ms, seen):
+        is_due = self._is_due(task, habit, now_ms, seen)
+        if habit.verb == "report" and not self._tasks[task].is_repaired:
+            # The cause is dealt with first; the rest of the time on site goes into pumping out, flushing, filling up.
+            self._tasks[task].is_repaired = True
+            self.repair(order["asset"], self._repairs_truly(order))
+        if not is_due:
             return
-        data = self._data(order, habit, self._tasks[task])
+        data = self._data(order, habit)
         if data is None:
             return
         if self._do("orders", order["id"], habit, task, now_ms, data, order):
@@ -165,7 +170,7 @@ class Crews:
             reason = {"reason": "现场复核仍未恢复 not restored when checked on site"}
             self.stats.reworked += self._do("orders", order["id"], again, f"{task}/rework", now_ms, reason, order)
 
-    def _data(self, order: dict[str, Any], habit: Habit, task: _Task) -> dict[str, Any] | None:
+    def _data(self, order: dict[str, Any], habit: Habit) -> dict[str, Any] | None:
         """Return what the step needs; None when this person cannot take it."""
         name = order["id"].lower()
         match habit.verb:
@@ -173,9 +178,6 @@ class Crews:
                 team = self._crew_for(order)
                 return None if team is None else {"team": team}
             case "report":
-                if not task.is_repaired:  # a report that must be sent again is not a second repair
-                    self.repair(order["asset"], self._repairs_truly(order))
-                    task.is_repaired = True
                 turn = order.get("rework_count", 0)
                 return {
                     "photo_before": f"photo://{name}/{turn}/before.jpg",

@@ -20,7 +20,7 @@ from .weather import METRES_PER_DEGREE, Cell
 
 HOP_DELAY_S = 1200.0  # river water takes some twenty minutes from one section to the next (PROPOSAL)
 HOP_SHARE = 0.6  # and is diluted on the way
-NEAR_M = 60.0  # gas in the ground: concentration falls to 37 % over this distance
+NEAR_M = 100.0  # gas in the ground: concentration falls to 37 % over this distance
 NEAR_MAX_M = 300.0
 GAS_M_PER_S = 0.2
 RELAPSE_AFTER_S = 900.0
@@ -289,6 +289,9 @@ def choose_site(kind: str, sites: Iterable[Site], seed: int, turn: int) -> Site 
     fitting = sorted((s for s in sites if s.kind in KINDS[kind].site_kinds), key=lambda s: s.id)
     # The kind's first-named place is its proper one (an underpass floods before an open road does).
     proper = [s for s in fitting if s.kind == KINDS[kind].site_kinds[0]] or fitting
+    by_id = {s.id: s for s in fitting}
     if kind == "sewage":  # the further up, the more stations see it pass
-        proper = [s for s in proper if len(_downstream(s.id, {x.id: x for x in fitting})) > 1] or proper
+        proper = [s for s in proper if len(_downstream(s.id, by_id)) > 1] or proper
+    if kind == "gas_leak":
+        proper = [s for s in proper if len(_near(s, by_id, KINDS[kind].site_kinds)) > 1] or proper
     return proper[key_of(seed, kind, turn) % len(proper)] if proper else None

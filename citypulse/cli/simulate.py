@@ -122,9 +122,9 @@ def _replay(config: CityConfig, broker: str, files: tuple[Path, ...], options: d
         _tell(done)
     if done.problem:
         click.echo(f"citypulse: {done.problem}", err=True)
-        raise click.exceptions.Exit(3 if done.durable_messages == 0 else 1)
+        sys.exit(3 if done.durable_messages == 0 else 1)
     if (options["until_durable"] and not done.is_durable) or done.bad_lines or done.skipped_unknown:
-        raise click.exceptions.Exit(1)
+        sys.exit(1)
 
 
 def _tell(done: ReplaySummary) -> None:
@@ -197,10 +197,10 @@ def _simulate(config: CityConfig, broker: str, options: dict[str, Any]) -> None:
     _report(done, crews, as_json=options["as_json"])
     if not was_up:
         click.echo(f"citypulse: no gateway reached {broker}: {done.problem or 'no connection'}", err=True)
-        raise click.exceptions.Exit(3)
+        sys.exit(3)
     if not is_durable:
         click.echo(f"citypulse: {done.pending} messages are not known durable", err=True)
-        raise click.exceptions.Exit(1)
+        sys.exit(1)
 
 
 def _start(text: str | None, now_ms: int, speed: float, duration_s: float | None) -> int:

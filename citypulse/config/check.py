@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zoneinfo
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,13 @@ def inspect_city(path: Path | str, extensions: Extensions) -> Loaded:
 
 def file_model(extensions: Extensions) -> type[FileIn]:
     """Return the file's model with a section for every detector in rules and overrides."""
-    sections: dict[str, Any] = dict.fromkeys(extensions.detectors, (dict[str, Any] | None, None))
+    return _file_model(tuple(extensions.detectors))
+
+
+@functools.cache
+def _file_model(detectors: tuple[str, ...]) -> type[FileIn]:
+    # What a section holds is checked when its rule is bound: only then are units and cadence known.
+    sections: dict[str, Any] = dict.fromkeys(detectors, (dict[str, Any] | None, None))
     rule = create_model("Rule", __base__=RuleIn, **sections)
     override = create_model("Override", __base__=OverrideIn, **sections)
     return create_model("File", __base__=FileIn, rules=(tuple[rule, ...], ()), overrides=(tuple[override, ...], ()))

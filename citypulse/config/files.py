@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -116,22 +117,44 @@ def _target(node: Node, here: Path) -> Path:
 
 def _checked(root: Table, model: type[FileIn], report: Report) -> tuple[Table, FileIn | None]:
     """Check a file; note its problems; return it without the entries that had any."""
+    wrong: list[tuple[str | int, ...]] = [path for path, _ in _nothings(root, ())]
     try:
-        return root, model.model_validate(root.data())
+        checked = model.model_validate(root.data())
     except ValidationError as error:
         problems.note(report, error, root, model)
-        pruned = _pruned(root, error)
+        wrong += [detail["loc"] for detail in error.errors(include_url=False, include_context=False)]
+    noted = {(d.line, d.col) for d in report.found if d.file == root.source.name}
+    for path, key in _nothings(root, ()):
+        if (key.line, key.col) not in noted:
+            hint = "write `{}`" if len(path) == 3 and path[0] in ("rules", "overrides") else "or leave it out"
+            report.add("E102", key, f"`{path[-1]}` has no value", f"give it one, {hint}")
+    if not wrong:
+        return root, checked
+    pruned = _pruned(root, wrong)
     try:
         return pruned, model.model_validate(pruned.data())
     except ValidationError:
         return pruned, None
 
 
-def _pruned(root: Table, error: ValidationError) -> Table:
-    """Return a copy of the file without the entries `error` is about."""
+def _nothings(node: Node, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Node]]:
+    """Yield every key or item that stands there without a value: `level:` and nothing after it."""
+    children: list[tuple[str | int, Node, Node]] = []
+    if isinstance(node, Table):
+        children = [(name, key, value) for name, (key, value) in node.entries.items()]
+    elif isinstance(node, Listing):
+        children = [(index, item, item) for index, item in enumerate(node.items)]
+    for name, key, value in children:
+        if isinstance(value, Scalar) and value.value is None:
+            yield (*path, name), key
+        else:
+            yield from _nothings(value, (*path, name))
+
+
+def _pruned(root: Table, wrong: Iterable[tuple[str | int, ...]]) -> Table:
+    """Return a copy of the file without the entries that something wrong was found in."""
     bad: dict[str, set[str | int]] = {}
-    for detail in error.errors(include_url=False, include_context=False, include_input=False):
-        loc = detail["loc"]
+    for loc in wrong:
         items = bad.setdefault(str(loc[0]), set())
         if len(loc) > 1:
             items.add(loc[1])

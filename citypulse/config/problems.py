@@ -50,6 +50,8 @@ def _note_one(report: Report, detail: ErrorDetails, root: Node, model: type[Base
     if any(isinstance(n, Scalar) and is_refused(n.value) for n in (node, at_key)):
         return
     kind, context = detail["type"], detail.get("ctx", {})
+    if kind in _EXPECTED and isinstance(node, Scalar) and node.value is None:
+        return  # nothing is given at all, which is noted for every key alike
     last = _name(detail["loc"], parts)
     if detail["loc"] and detail["loc"][-1] == "[key]" and at_key is not None:
         node, last = at_key, "id"  # the key itself is what is wrong
@@ -163,10 +165,10 @@ def _shown(node: Node) -> str:
 
 
 def _note_type(report: Report, node: Node, expected: str, name: str) -> None:
-    given = "nothing" if isinstance(node, Scalar) and node.value is None else _kind(node)
+    given = _kind(node)
     subject = f"`{name}`" if name and not name.isdigit() else "this"
     hint = ""
-    if expected == "a text" and isinstance(node, Scalar) and node.value is not None:
+    if expected == "a text" and isinstance(node, Scalar):
         hint = f'quote it: `"{node.text}"`'
     report.add("E102", node, f"{subject} must be {expected}, not {given}", hint)
 

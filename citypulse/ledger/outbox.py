@@ -97,7 +97,7 @@ class Outbox:
         """Say whether an earlier notice about the subject may have reached the same target: sent, or tried."""
         n = leased.notice
         same = (_o.subject == n.subject, _o.channel == n.channel, _o.target == n.target, _o.id < leased.id)
-        return self._is_there(*same, _o.attempts > 0)
+        return self._finds(sa.select(_o.id).where(*same, _o.attempts > 0).limit(1))
 
     def obsolete(self, leased: LeasedNotice, *, reason: str) -> bool:
         """Record that it need not be sent; False when the lease no longer stands."""

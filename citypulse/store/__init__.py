@@ -129,6 +129,10 @@ class ReadingStore(Protocol):
         """Delete readings with time < before_ms, quarantined ones by when they were received; return how many."""
         ...
 
+    def incarnation(self) -> str:
+        """Return what changes when the store's server is restarted; "" for a store in this process."""
+        ...
+
     def close(self) -> None:
         """Let go of files and connections."""
         ...

@@ -248,6 +248,10 @@ class DuckStore:
             connection.execute("DELETE FROM quarantine WHERE received_ms < ?", [before_ms])
         return int(gone[0]) if gone else 0
 
+    def incarnation(self) -> str:
+        """Return "": there is no server that could restart by itself."""
+        return ""
+
     def close(self) -> None:
         """Checkpoint and close the file."""
         with self._writing:

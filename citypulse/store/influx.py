@@ -9,6 +9,7 @@ nothing because a point is its (sensor, time). Unlike the embedded store, the la
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,7 @@ TIMEOUT_MS = 10_000
 # VictoriaMetrics loses what it acknowledged in the last 8-10 s when killed (ingestion.md 4.4); 30 s is safe.
 DURABILITY_LAG_S = 30.0
 SCAN_SPAN_MS = 3_600_000  # an export reads an hour at a time
+_STARTED = re.compile(rb"^(?:process_start_time_seconds|vm_app_start_timestamp)(?:{[^}]*})? (\S+)", re.MULTILINE)
 _TRANSIENT = frozenset({408, 425, 429})  # and every 5xx
 _ESCAPES = str.maketrans({",": r"\,", "=": r"\=", " ": r"\ ", "\n": "", "\r": ""})
 
@@ -242,6 +244,15 @@ class InfluxStore:
         with _Mapped(self._url):
             self._client.delete_api().delete(_utc(0), _utc(before_ms - 1), "", bucket=self._bucket, org=self._org)
         return before - self.count()
+
+    def incarnation(self) -> str:
+        """Return when the server was started, from its own metrics; "" when it does not tell."""
+        with _Mapped(self._url):
+            answer = urllib3.request("GET", f"{self._url}/metrics", timeout=TIMEOUT_MS / 1000, retries=False)
+        if answer.status != 200:
+            return ""
+        told = _STARTED.search(answer.data)
+        return told[1].decode() if told else ""
 
     def close(self) -> None:
         """Close the connections."""

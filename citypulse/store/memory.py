@@ -139,6 +139,10 @@ class MemoryStore:
             self._apart = self._apart.take(self._apart.received_ms >= before_ms)
             return before - len(self._held)
 
+    def incarnation(self) -> str:
+        """Return "": there is no server that could restart by itself."""
+        return ""
+
     def close(self) -> None:
         """Nothing to let go of."""
 

@@ -28,6 +28,7 @@ TICKS_MAX = 64  # per step
 IDLE_S = 0.25  # between looks while there is nothing much to do: a store likes few, larger writes
 BACKOFF_FIRST_S = 0.5
 BACKOFF_MAX_S = 60.0
+LOOK_EVERY_MS = 5_000  # whether the server was restarted; well within any durability lag
 ADVANCE_EVERY_MS = 1_000  # the cursor beside the journal costs an fsync; once a second is enough
 
 log = structlog.get_logger()
@@ -69,6 +70,8 @@ class Sink:
         self._readings_max, self._ticks_max = readings_max, ticks_max
         self._waiting: deque[tuple[int, int]] = deque()  # (written at ms, tick): not yet believed durable
         self._advanced = (0, 0, 0)  # tick, durable tick, when: as last written beside the journal
+        self._incarnation: str | None = None
+        self._looked_ms = 0
         self._backoff_s = 0.0
         self._written = self._steps = self._failures = 0
         self._problem, self._is_permanent = "", False
@@ -126,6 +129,7 @@ class Sink:
     def _advance(self) -> None:
         """Believe in what is old enough, and write the cursor beside the journal now and then."""
         now_ms = self._clock.now_ms()
+        self._look_for_a_restart(now_ms)
         lag_ms = self._store.promises.durability_lag_s * 1000
         while self._waiting and self._waiting[0][0] + lag_ms <= now_ms:
             self._durable = self._waiting.popleft()[1]
@@ -133,6 +137,20 @@ class Sink:
         if (tick, durable) != (self._tick, self._durable) and now_ms - at_ms >= ADVANCE_EVERY_MS:
             self._journal.advance(self._name, tick=self._tick, durable_tick=self._durable, now_ms=now_ms)
             self._advanced = (self._tick, self._durable, now_ms)
+
+    def _look_for_a_restart(self, now_ms: int) -> None:
+        """A server that restarted may have lost what it took last, even if no write of ours failed meanwhile."""
+        if self._store.promises.keeps_cursor or now_ms - self._looked_ms < LOOK_EVERY_MS:
+            return
+        found = self._store.incarnation()
+        if self._incarnation is not None and found != self._incarnation:
+            log.warning("sink.store_restarted", sink=self._name, tick=self._tick, again_from=self._durable)
+            self._rewind()
+        self._incarnation, self._looked_ms = found, now_ms
+
+    def _rewind(self) -> None:
+        self._tick = self._durable
+        self._waiting.clear()
 
     def _failed(self, problem: StoreError | DamagedError | LedgerError) -> None:
         self._failures += 1
@@ -155,9 +173,7 @@ class Sink:
         self._problem, self._is_permanent = "", False
         log.info("sink.healed", sink=self._name, tick=self._tick)
         if not self._store.promises.keeps_cursor:
-            # The server may have restarted without its last seconds: write again what it may have lost.
-            self._tick = self._durable
-            self._waiting.clear()
+            self._rewind()  # the server may have lost its last seconds with whatever ailed it
 
     @property
     def name(self) -> str:

@@ -27,13 +27,15 @@ _NO_DEPTH = np.zeros(0)
 class Amendments:
     """New verdicts on readings graded before, in the order they were learned; columns of one length.
 
-    sensor: int32 · time_ms: int64, the amended reading's own time · quality: uint8 · tests: uint32 bits.
+    sensor: int32 · time_ms: int64, the amended reading's own time · quality: uint8 · tests: uint32 bits ·
+    by: int64, position in the batch of the reading that brought the news (the sensor's next after the amended one).
     """
 
     sensor: NDArray[np.int32]
     time_ms: NDArray[np.int64]
     quality: NDArray[np.uint8]
     tests: NDArray[np.uint32]
+    by: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.sensor)
@@ -95,7 +97,7 @@ class QualityControl:
         n = len(batch)
         flags = np.empty(n, np.uint8)
         tests = np.empty(n, np.uint32)
-        amended = np.empty((n, 4), np.int64)
+        amended = np.empty((n, 5), np.int64)
         count = grade(
             batch.sensor, batch.time_ms, batch.value, _NO_DEPTH if depth is None else depth, batch.received_ms,
             batch.quality, batch.lane, self._limits, self._memory, self._river_limits, self._river, flags, tests, amended,
@@ -109,6 +111,7 @@ class QualityControl:
                 time_ms=amended[:, 1].copy(),
                 quality=amended[:, 2].astype(np.uint8),
                 tests=amended[:, 3].astype(np.uint32),
+                by=amended[:, 4].copy(),
             ),
         )
 

@@ -142,8 +142,8 @@ def grade(
 
     depth: one value a reading, or empty. base: the flag each reading came with, 0 for none. lane: only LIVE (0)
     readings are remembered; HISTORY (1) ones get the tests without memory; others keep their flag.
-    flags, tests: out, one a reading. amended: out, shape (readings, 4): sensor, time, flag, tests of the sensor's
-    previous reading where its verdict changed; at most one a reading.
+    flags, tests: out, one a reading. amended: out, shape (readings, 5): sensor, time, flag and tests of the sensor's
+    previous reading where its verdict changed, and the reading that changed it; at most one a reading.
     """
     amendments = 0
     verdicts = np.zeros(COLUMNS, np.uint32)
@@ -167,6 +167,7 @@ def grade(
                 amended[amendments, 1] = memory.last_ms[s]
                 amended[amendments, 2] = memory.emitted[s]
                 amended[amendments, 3] = memory.verdicts[s, RAISED] | memory.verdicts[s, FAILED]
+                amended[amendments, 4] = i
                 amendments += 1
             judge_by_memory(s, time_ms[i], x, limits, memory, verdicts)
             is_out = math.isnan(x) or verdicts[FAILED] & np.uint32(_GROSS_RANGE) != 0

@@ -78,7 +78,7 @@ def _follow_quantile(level: float, x: float, q: float, step: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _deviation(rule: Array, site: Array, channel: Array, spoke: bool) -> float:
+def _deviation(rule: Array, channel: Array, spoke: bool, is_warm: bool) -> float:
     """Smooth one channel's new value and return its distance from its centre, in its own unit; 0 if it was silent."""
     if not spoke:
         return 0.0
@@ -86,10 +86,9 @@ def _deviation(rule: Array, site: Array, channel: Array, spoke: bool) -> float:
     if channel["seen"] == 0:
         channel["smooth"] = channel["centre"] = channel["last"] = value
     step = abs(value - channel["last"])
-    if step > 0.0:
+    if step > 0.0 and not is_warm:  # a resolution does not change later; learning on would let an event blunt it
         if channel["tick"] == 0.0:
             channel["tick"] = step
-        # One wild step must not blunt the channel for a hundred rows.
         channel["tick"] += (min(step, 8.0 * channel["tick"]) - channel["tick"]) * TICK_WEIGHT
     channel["last"] = value
     channel["seen"] += 1
@@ -104,7 +103,7 @@ def _learn_channel(rule: Array, channel: Array, deviation: float, is_warm: bool)
     seen = channel["seen"]
     if seen <= 1:
         return
-    floor = max(channel["tick"], 1e-12)
+    floor = max(channel["tick"] / rule["smooth"], 1e-12)  # one step moves the smoothed value by this much
     if channel["usual"] <= 0.0:
         channel["usual"] = max(deviation, floor)
     memory = rule["memory"]
@@ -235,7 +234,9 @@ def _axes_score(rule: Array, site: Array, channels: Array, spread: NDArray[np.fl
 
 
 @njit(cache=True, nogil=True)
-def _judge(rule: Array, site: Array, channels: Array, recent: NDArray[np.float64], spread: NDArray[np.float64]) -> float:
+def _judge(
+    rule: Array, site: Array, channels: Array, recent: NDArray[np.float64], spread: NDArray[np.float64]
+) -> float:
     """Close the open row: return the feature, or NaN while still warming up, and learn from the row."""
     n = rule["channels"]
     time_ms = site["beat"] * rule["row_ms"]
@@ -249,7 +250,7 @@ def _judge(rule: Array, site: Array, channels: Array, recent: NDArray[np.float64
     deviations = np.empty(CHANNELS_MAX)
     ratios = np.empty(CHANNELS_MAX)
     for c in range(n):
-        deviations[c] = _deviation(rule, site, channels[c], (site["heard"] >> c & 1) == 1)
+        deviations[c] = _deviation(rule, channels[c], (site["heard"] >> c & 1) == 1, is_warm)
         ratios[c] = deviations[c] / channels[c]["usual"] if channels[c]["usual"] > 0.0 else 0.0
     if rule["method"] == PCA:
         if not is_warm:
@@ -258,7 +259,11 @@ def _judge(rule: Array, site: Array, channels: Array, recent: NDArray[np.float64
             _fit(rule, site, channels, spread)
     score = 0.0
     if is_warm:
-        score = _axes_score(rule, site, channels, spread) if rule["method"] == PCA else _kth_largest(ratios, n, rule["vote"])
+        score = (
+            _axes_score(rule, site, channels, spread)
+            if rule["method"] == PCA
+            else _kth_largest(ratios, n, rule["vote"])
+        )
     is_frozen = is_warm and score >= rule["freeze"]
     site["frozen"] = site["frozen"] + 1 if is_frozen else 0
     if site["frozen"] > rule["freeze_rows"]:

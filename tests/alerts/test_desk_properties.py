@@ -39,6 +39,7 @@ STEP = st.one_of(
     st.tuples(st.just("order"), ORDER_VERB, WHO),
     st.tuples(st.just("repair")),
     st.tuples(st.just("mended"), LEVEL),
+    st.tuples(st.just("shelved"), POINT, st.sampled_from([60, 3_600, 90_000])),
     st.tuples(st.just("readings"), st.sampled_from(["mill.depth", "weir.do"]), st.integers(1, 40)),
     st.tuples(st.just("wait"), st.sampled_from([1, 30, 600, 7_200, 90_000, 300_000])),
 )
@@ -73,6 +74,10 @@ def play(world: World, step: tuple[Any, ...]) -> None:
                 for verb in ("accept", "arrive", "report"):
                     world.asks(ADA, f"order.{verb}", world.order().id, **REPAIR)
                 world.asks(CHEN, "order.check", world.order().id)
+        case "shelved", (rule, scope), seconds:
+            world.tick(world.change(TransitionKind.RAISE, rule, scope, Priority.P3))
+            play(world, ("alarm", "shelve", (rule, scope), DUTY))
+            world.wait(seconds)
         case "mended", level:
             world.tick(world.change(TransitionKind.RAISE, "flood-depth", "mill.depth", level))
             play(world, ("repair",))

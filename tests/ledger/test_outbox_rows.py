@@ -178,3 +178,17 @@ def test_a_restart_forgets_no_notice_and_no_lease(tmp_path):
     assert sorted(states(second).values()) == ["leased", "pending"]
     assert len(second.outbox.lease(T0 + LEASE_MS, 9, LEASE_MS)) == 2
     second.close()
+
+
+def test_whether_a_target_may_have_heard_of_a_subject_is_known(ledger):
+    put(ledger, a_notice("k1"))
+    (raised,) = ledger.outbox.lease(T0, 1, LEASE_MS)
+    assert not ledger.outbox.has_heard(raised)
+    ledger.outbox.delivered(raised, now_ms=T0)
+    put(ledger, a_notice("k2", kind=NoticeKind.CLEARED), a_notice("k3", kind=NoticeKind.CLEARED, target="lead"))
+    same, other = ledger.outbox.lease(T0, 2, LEASE_MS)
+    assert ledger.outbox.has_heard(same)
+    assert not ledger.outbox.has_heard(other)
+    assert ledger.outbox.obsolete(other, reason="never told of it")
+    assert not ledger.outbox.obsolete(other, reason="twice")
+    assert states(ledger) == {"k1": "delivered", "k2": "leased", "k3": "obsolete"}

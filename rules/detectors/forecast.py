@@ -1,0 +1,87 @@
+"""forecast: seconds until the value reaches a threshold if it goes on as it does now (robust slope)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from citypulse.config.values import DetectorSettings, DurationS, ValueIn
+from citypulse.model import Text
+from rules.detector import SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+
+from .rate import PAIRS_MAX, POINT, POINTS_MAX, median_slope
+
+
+class Forecast(DetectorSettings):
+    """`reaches` from below, or `falls_to` from above; the limits are on the time left, e.g. `at_most: 10 min`."""
+
+    limits_in: ClassVar[Literal["seconds"]] = "seconds"
+    reaches: ValueIn | None = None
+    falls_to: ValueIn | None = None
+    window: DurationS = Field(default=900.0, gt=0)
+    min_points: int = Field(default=4, ge=3, le=POINTS_MAX)
+
+    @model_validator(mode="after")
+    def _has_one_goal(self) -> Self:
+        if (self.reaches is None) == (self.falls_to is None):
+            raise ValueError("forecast needs exactly one of `reaches` and `falls_to`")
+        return self
+
+
+PARAMS = np.dtype([("goal", np.float64), ("sign", np.float64), ("window_ms", np.int64), ("min_points", np.int64)])
+
+
+def layout(lanes: Sequence[LaneSpec]) -> Layout:
+    """Per lane a ring of its last points and how many were ever put in."""
+    return Layout(
+        params=(by_rule(lanes, PARAMS, _params),),
+        memory=(np.zeros(len(lanes), np.int64), np.zeros((len(lanes), POINTS_MAX), POINT)),
+    )
+
+
+def _params(lane: LaneSpec) -> tuple[float, float, int, int]:
+    s = lane.settings
+    goal, sign = (s.reaches, 1.0) if s.reaches is not None else (s.falls_to, -1.0)
+    return goal, sign, round(s.window * 1000), s.min_points
+
+
+@njit(cache=True, nogil=True)
+def feature(samples: Array, mine: NDArray[np.int32], params: Array, counts: Array, rings: Array) -> None:
+    """Seconds left: 0 when it is there already, infinite when it moves away."""
+    slopes = np.empty(PAIRS_MAX, np.float64)
+    for k in mine:
+        sample = samples[k]
+        if sample["seen"] > SUSPECT:
+            continue
+        row = sample["row"]
+        rule, ring = params[sample["rule"]], rings[row]
+        newest = counts[row]
+        ring[newest % POINTS_MAX]["time_ms"] = sample["time_ms"]
+        ring[newest % POINTS_MAX]["value"] = sample["x"]
+        counts[row] = newest + 1
+        points = 1
+        first_ms = sample["time_ms"] - rule["window_ms"]
+        while points < POINTS_MAX and points <= newest and ring[(newest - points) % POINTS_MAX]["time_ms"] >= first_ms:
+            points += 1
+        left = rule["sign"] * (rule["goal"] - sample["x"])
+        if left <= 0:
+            sample["x"] = 0.0
+        elif points < rule["min_points"]:
+            sample["seen"] = SKIP
+        else:
+            speed = rule["sign"] * median_slope(ring, newest, points, slopes)
+            sample["x"] = left / speed if speed > 0 else np.inf
+
+
+FORECAST = Detector(
+    name="forecast",
+    settings=Forecast,
+    subject=Text(zh="{quantity}预计到达时间", en="time until {quantity} gets there"),
+    kernel=feature,
+    layout=layout,
+)

@@ -1,0 +1,95 @@
+"""rain_context: the value itself, judged in the light of the nearest rain gauge: held back, or taken more seriously.
+
+Turbidity rises after every storm; a sewer that is half full in dry weather is worth more attention than in rain.
+Where the gauge is lost, rain is not assumed: a missing gauge must not hide an alarm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from pydantic import Field
+
+from citypulse.config.values import DetectorSettings, DurationS
+from citypulse.model import Rule, Text
+from rules.detector import LOSS, SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+from rules.neighbourhood import City
+
+RAIN = "rain"  # the quantity, mm/h
+NEVER = -(2**62)
+
+
+class RainContext(DetectorSettings):
+    """While it rains at least `rain_mm_h`, and for `hold` afterwards, the value says nothing (`suppress`) or
+    counts `factor` times (`scale`). The gauge is the nearest within `within_m` metres.
+
+    Six hours after 10 mm/h is the proposal for turbidity (domain.md 3.1).
+    """  # noqa: D205 - one sentence
+
+    limits_in: ClassVar[Literal["value"]] = "value"
+    rain_mm_h: float = Field(default=10.0, gt=0)
+    hold: DurationS = Field(default=6 * 3600.0, ge=0)
+    effect: Literal["suppress", "scale"] = "suppress"
+    factor: float = Field(default=1.5, gt=0)
+    within_m: float = Field(default=5000.0, gt=0)
+
+
+def inputs(rule: Rule, number: int, city: City) -> tuple[str, ...]:
+    """Return the sensor itself and the nearest rain gauge, if there is one."""
+    own = city.sensors[rule.sensors[number][0]]
+    gauges = [s.id for _, s in city.near(own.site, RAIN, rule.settings.within_m) if s.id != own.id]
+    return (own.id, *gauges[:1])
+
+
+PARAMS = np.dtype([("rain", np.float64), ("hold_ms", np.int64), ("scales", np.int64), ("factor", np.float64)])
+
+
+def layout(lanes: Sequence[LaneSpec]) -> Layout:
+    """Per lane the last time its gauge said rain."""
+    params = by_rule(
+        lanes,
+        PARAMS,
+        lambda k: (
+            k.settings.rain_mm_h,
+            round(k.settings.hold * 1000),
+            k.settings.effect == "scale",
+            k.settings.factor,
+        ),
+    )
+    return Layout(params=(params,), memory=(np.full(len(lanes), NEVER, np.int64),))
+
+
+@njit(cache=True, nogil=True)
+def feature(samples: Array, mine: NDArray[np.int32], params: Array, rained: Array) -> None:
+    """The value, scaled or held back while it rains."""
+    for k in mine:
+        sample = samples[k]
+        row = sample["row"]
+        rule = params[sample["rule"]]
+        if sample["slot"] > 0:
+            if sample["seen"] <= SUSPECT and sample["x"] >= rule["rain"]:
+                rained[row] = max(rained[row], sample["time_ms"])
+            if sample["seen"] <= LOSS:
+                sample["seen"] = SKIP  # the gauge informs; it is not what is judged
+            continue
+        if sample["seen"] > SUSPECT:
+            continue
+        if rained[row] != NEVER and sample["time_ms"] - rained[row] <= rule["hold_ms"]:
+            if rule["scales"]:
+                sample["x"] *= rule["factor"]
+            else:
+                sample["seen"] = SKIP
+
+
+RAIN_CONTEXT = Detector(
+    name="rain_context",
+    settings=RainContext,
+    subject=Text(zh="{quantity}", en="{quantity}"),
+    kernel=feature,
+    layout=layout,
+    inputs=inputs,
+)

@@ -1,0 +1,73 @@
+"""surprise: how rare a reading is against its own sensor's past, in nats; knows no limits beforehand.
+
+For series nobody has set thresholds for. -ln p: 7 nats is a thing seen about once in a thousand readings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from citypulse.config.values import DetectorSettings, DurationS
+from citypulse.model import Text
+from rules.detector import Detector, LaneSpec, Layout
+
+from . import surprise_kernels as kernels
+
+
+class Surprise(DetectorSettings):
+    """`warm_up`: readings learnt from first; 288 are a day at 5 min, and set the range of the histograms.
+
+    `agree`: so many of the twelve views must be surprised together: their mean counts. 4 is a third, measured best
+    of 3 to 6 on the NAB development half. `quiet`: after a record only a larger surprise is reported within so
+    many readings; 1440 are five days at 5 min. `clock`: local time minus UTC, for the hour of the day.
+    """
+
+    limits_in: ClassVar[Literal["none"]] = "none"
+    warm_up: int = Field(default=288, ge=64, le=kernels.WARM_UP_MAX)
+    agree: int = Field(default=4, ge=1, le=kernels.ALL_VIEWS)
+    quiet: int = Field(default=1440, ge=kernels.BLOCKS)
+    clock: DurationS = Field(default=8 * 3600.0, ge=-43_200, le=50_400)
+
+
+def arrays(settings: Sequence[Surprise]) -> tuple[Any, ...]:
+    """Return (params, *memory) for one lane per settings, as `kernels.step` takes them; memory is about 19 kB a lane."""
+    n = len(settings)
+    params = np.zeros(n, kernels.PARAMS)
+    for row, one in enumerate(settings):
+        params[row] = (one.warm_up, one.agree, one.quiet, round(one.clock * 1000))
+    lanes = np.zeros(n, kernels.LANE)
+    lanes["hour"] = -1
+    longest = max((one.warm_up for one in settings), default=0)
+    return (
+        params,
+        lanes,
+        np.zeros((n, kernels.RING)),
+        np.zeros((n, kernels.RING)),
+        np.zeros((n, kernels.HOURS)),
+        np.zeros((n, kernels.HOURS)),
+        np.zeros((n, kernels.VIEWS, 2)),
+        np.zeros((n, kernels.VIEWS, kernels.CELLS), np.float32),
+        np.zeros((n, kernels.HOURS, kernels.HOUR_CELLS + 1), np.float32),
+        np.zeros((n, kernels.BLOCKS)),
+        np.zeros((n, longest)),
+        np.zeros((n, longest), np.int64),
+    )
+
+
+def layout(lanes: Sequence[LaneSpec]) -> Layout:
+    """Give each lane its histograms, hour means, rings and the readings of its warm-up."""
+    params, *memory = arrays([lane.settings for lane in lanes])
+    return Layout(params=(params,), memory=tuple(memory))
+
+
+SURPRISE = Detector(
+    name="surprise",
+    settings=Surprise,
+    subject=Text(zh="{quantity}罕见程度", en="surprise of {quantity}"),
+    kernel=kernels.feature,
+    layout=layout,
+)

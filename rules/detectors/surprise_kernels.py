@@ -1,0 +1,390 @@
+"""surprise, compiled: how rare a reading is, in nats, by several histograms of what its sensor did before.
+
+Each *view* looks at the series in its own way: the mean of the last 1, 4, 16, 64 readings; the step from 1, 4,
+16, 64 readings ago; the value given the hour of the day; the distance from what is usual at this hour, averaged
+over 1, 4, 16 readings. A view's surprise is -ln of the share of the past that looked alike. The sum that counts
+is the mean of the `agree` most surprised views, so that one odd view alone is no alarm. Only a record is
+reported: a reading more surprising than all of its recent past (declustering).
+
+Twelve views and powers of four were not searched for their weights: they have none. Measured on the NAB
+development half (docs/reference/detectors-statistical.md).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from rules.detector import SKIP, SUSPECT, Array
+
+SCALES = np.array([1, 4, 16, 64], np.int64)
+RING = 64  # the longest scale
+MEANS, STEPS, RESIDUALS = 4, 4, 3
+VIEWS = MEANS + STEPS + RESIDUALS  # with histograms of their own …
+HOUR_VIEW = VIEWS  # … and the value given the hour
+ALL_VIEWS = VIEWS + 1
+
+BINS = 40  # over the range of the warm-up; as many again on each side, then TAIL bins per doubling
+TAIL = 4
+TAIL_BINS = 12 * TAIL  # twelve doublings: a value 4,000 ranges away is in the last bin with all that lies beyond
+CELLS = 3 * BINS + 2 * TAIL_BINS
+HOURS = 24
+HOUR_BINS = 20  # coarser, for an hour holds a 24th of the readings
+HOUR_CELLS = 3 * HOUR_BINS
+HOUR_REACH = 3  # hours on either side that count as the same time of day
+DAYS = 6.0  # an hour's usual value is the mean of about its last six days
+DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+PRIOR = 0.3  # a bin never seen counts as 0.3 readings
+BLOCKS = 16  # the recent past of the declustering, in blocks
+WARM_UP_MAX = 2048
+
+PARAMS = np.dtype(
+    [
+        ("warm_up", np.int64),  # readings learnt from before anything is said; sets the range of the histograms
+        ("agree", np.int64),  # views whose mean counts
+        ("quiet", np.int64),  # readings a record stands: report only what beats it
+        ("day_offset_ms", np.int64),  # local time minus UTC
+    ],
+    align=True,
+)
+LANE = np.dtype(
+    [
+        ("seen", np.int64),
+        ("hour", np.int64),  # the present hour of day; -1 = none yet
+        ("hour_sum", np.float64),
+        ("hour_n", np.float64),
+        ("mean", np.float64),  # of everything, until an hour is known
+        ("block_n", np.int64),  # readings in the present block
+        ("block", np.int64),
+    ],
+    align=True,
+)
+MEMORY_DOC = (
+    "lanes, ring, residual ring, hour means, hour days, ranges, counts, hour counts, records, warm-up values and times"
+)
+
+
+@njit(cache=True, nogil=True)
+def _cell(value: float, middle: float, width: float) -> int:
+    """Return the histogram cell of a value: even bins near the range of the warm-up, ever wider ones beyond."""
+    edge = 1.5 * BINS
+    u = (value - middle) / width
+    if u < -edge:
+        cell = TAIL_BINS - 1 - int(TAIL * np.log2(-u / edge))
+    elif u >= edge:
+        cell = TAIL_BINS + 3 * BINS + int(TAIL * np.log2(u / edge))
+    else:
+        cell = TAIL_BINS + int(u + edge)
+    return min(max(cell, 0), CELLS - 1)
+
+
+@njit(cache=True, nogil=True)
+def _hour_cell(value: float, low: float, high: float) -> int:
+    u = (value - low) / (high - low) * HOUR_BINS + HOUR_BINS
+    return min(max(int(u), 0), HOUR_CELLS - 1)
+
+
+@njit(cache=True, nogil=True)
+def _usual_of_hour(lane: Array, hour: int, means: NDArray[np.float64], days: NDArray[np.float64]) -> float:
+    """Return what is usual at this hour, from it (twice) and its neighbours; before any hour is full, the mean."""
+    total = weight = 0.0
+    for d in range(-1, 2):
+        h = (hour + d) % HOURS
+        if days[h] > 0.0:
+            w = 2.0 if d == 0 else 1.0
+            total += w * means[h]
+            weight += w
+    return total / weight if weight > 0.0 else lane["mean"]
+
+
+@njit(cache=True, nogil=True)
+def _look(
+    time_ms: int,
+    value: float,
+    lane: Array,
+    ring: NDArray[np.float64],
+    residuals: NDArray[np.float64],
+    hour_means: NDArray[np.float64],
+    hour_days: NDArray[np.float64],
+    views: NDArray[np.float64],
+) -> int:
+    """Take one reading into the rings and hour means, write what each view sees into `views`, return the hour."""
+    hour = (time_ms // HOUR_MS) % HOURS
+    if hour != lane["hour"]:
+        old = lane["hour"]
+        if old >= 0 and lane["hour_n"] > 0.0:
+            hour_days[old] += 1.0
+            hour_means[old] += (lane["hour_sum"] / lane["hour_n"] - hour_means[old]) / min(hour_days[old], DAYS)
+        lane["hour"] = hour
+        lane["hour_sum"] = lane["hour_n"] = 0.0
+    n = lane["seen"]
+    lane["mean"] += (value - lane["mean"]) / (n + 1.0)
+    residual = value - _usual_of_hour(lane, hour, hour_means, hour_days)
+    lane["hour_sum"] += value
+    lane["hour_n"] += 1.0
+
+    for s in range(STEPS):
+        back = SCALES[s]
+        views[MEANS + s] = value - ring[(n - back) % RING] if n >= back else 0.0
+    ring[n % RING] = value
+    residuals[n % RING] = residual
+    total, k = 0.0, 0
+    for s in range(MEANS):
+        while k < SCALES[s] and k <= n:
+            total += ring[(n - k) % RING]
+            k += 1
+        views[s] = total / k
+    total, k = 0.0, 0
+    for s in range(RESIDUALS):
+        while k < SCALES[s] and k <= n:
+            total += residuals[(n - k) % RING]
+            k += 1
+        views[MEANS + STEPS + s] = total / k
+    lane["seen"] = n + 1
+    return hour
+
+
+@njit(cache=True, nogil=True)
+def _count(
+    views: NDArray[np.float64],
+    hour: int,
+    ranges: NDArray[np.float64],
+    counts: NDArray[np.float32],
+    hour_counts: NDArray[np.float32],
+    score: NDArray[np.float64],
+    seen: float,
+) -> None:
+    """Write each view's surprise in nats into `score`, then add the reading to the histograms. seen: readings in them."""
+    for v in range(VIEWS):
+        low, high = ranges[v, 0], ranges[v, 1]
+        cell = _cell(views[v], (low + high) * 0.5, (high - low) / BINS)
+        alike = counts[v, cell]
+        if cell > 0:
+            alike += counts[v, cell - 1]
+        if cell < CELLS - 1:
+            alike += counts[v, cell + 1]
+        score[v] = -np.log((alike + PRIOR) / (seen + 1.0))
+        counts[v, cell] += 1.0
+    cell = _hour_cell(views[0], ranges[0, 0], ranges[0, 1])
+    alike = total = 0.0
+    for d in range(-HOUR_REACH, HOUR_REACH + 1):
+        h = (hour + d) % HOURS
+        total += hour_counts[h, HOUR_CELLS]
+        for j in range(max(0, cell - 1), min(HOUR_CELLS, cell + 2)):
+            alike += hour_counts[h, j]
+    score[HOUR_VIEW] = -np.log((alike + PRIOR) / (total + 1.0))
+    hour_counts[hour, cell] += 1.0
+    hour_counts[hour, HOUR_CELLS] += 1.0
+
+
+@njit(cache=True, nogil=True)
+def _begin(
+    rule: Array,
+    lane: Array,
+    ring: NDArray[np.float64],
+    residuals: NDArray[np.float64],
+    hour_means: NDArray[np.float64],
+    hour_days: NDArray[np.float64],
+    ranges: NDArray[np.float64],
+    counts: NDArray[np.float32],
+    hour_counts: NDArray[np.float32],
+    first_values: NDArray[np.float64],
+    first_times: NDArray[np.int64],
+    views: NDArray[np.float64],
+    score: NDArray[np.float64],
+) -> None:
+    """End the warm-up: the ranges are known, so go through its readings once more and count them."""
+    for v in range(VIEWS):
+        if ranges[v, 1] <= ranges[v, 0]:  # a constant: any change is a big one
+            spread = max(1e-9, abs(ranges[v, 1]) * 0.1, 0.1)
+            ranges[v, 0] -= 0.0
+            ranges[v, 1] = ranges[v, 0] + spread
+    n = lane["seen"]
+    lane["seen"] = 0
+    lane["hour"] = -1
+    lane["hour_sum"] = lane["hour_n"] = lane["mean"] = 0.0
+    hour_means[:] = 0.0
+    hour_days[:] = 0.0
+    for i in range(n):
+        hour = _look(first_times[i], first_values[i], lane, ring, residuals, hour_means, hour_days, views)
+        _count(views, hour, ranges, counts, hour_counts, score, float(i))
+
+
+@njit(cache=True, nogil=True)
+def _mean_of_largest(score: NDArray[np.float64], k: int) -> float:
+    """Return the mean of the k largest, partly sorting `score`."""
+    total = 0.0
+    for i in range(k):
+        best = i
+        for j in range(i + 1, ALL_VIEWS):
+            if score[j] > score[best]:
+                best = j
+        score[i], score[best] = score[best], score[i]
+        total += score[i]
+    return total / k
+
+
+@njit(cache=True, nogil=True)
+def _report(rule: Array, lane: Array, records: NDArray[np.float64], nats: float) -> float:
+    """Return `nats` when it beats every reading of the last `quiet`, else 0.
+
+    The past is kept as the maxima of BLOCKS blocks, so it reaches back between 15/16 and all of `quiet`.
+    """
+    if lane["block_n"] * BLOCKS >= rule["quiet"]:
+        lane["block"] = (lane["block"] + 1) % BLOCKS
+        lane["block_n"] = 0
+        records[lane["block"]] = 0.0
+    is_record = True
+    for b in range(BLOCKS):
+        if records[b] >= nats:
+            is_record = False
+    lane["block_n"] += 1
+    records[lane["block"]] = max(records[lane["block"]], nats)
+    return nats if is_record else 0.0
+
+
+@njit(cache=True, nogil=True)
+def take(
+    time_ms: int,
+    value: float,
+    rule: Array,
+    lane: Array,
+    ring: NDArray[np.float64],
+    residuals: NDArray[np.float64],
+    hour_means: NDArray[np.float64],
+    hour_days: NDArray[np.float64],
+    ranges: NDArray[np.float64],
+    counts: NDArray[np.float32],
+    hour_counts: NDArray[np.float32],
+    records: NDArray[np.float64],
+    first_values: NDArray[np.float64],
+    first_times: NDArray[np.int64],
+    views: NDArray[np.float64],
+    score: NDArray[np.float64],
+) -> float:
+    """Take one reading of one sensor; return its surprise in nats (0 unless a record), NaN during the warm-up."""
+    local_ms = time_ms + rule["day_offset_ms"]
+    n = lane["seen"]
+    hour = _look(local_ms, value, lane, ring, residuals, hour_means, hour_days, views)
+    if n >= rule["warm_up"]:
+        _count(views, hour, ranges, counts, hour_counts, score, float(n))
+        return _report(rule, lane, records, _mean_of_largest(score, rule["agree"]))
+    first_values[n] = value
+    first_times[n] = local_ms
+    for v in range(VIEWS):
+        ranges[v, 0] = min(ranges[v, 0], views[v]) if n > 0 else views[v]
+        ranges[v, 1] = max(ranges[v, 1], views[v]) if n > 0 else views[v]
+    if n + 1 == rule["warm_up"]:
+        _begin(
+            rule,
+            lane,
+            ring,
+            residuals,
+            hour_means,
+            hour_days,
+            ranges,
+            counts,
+            hour_counts,
+            first_values,
+            first_times,
+            views,
+            score,
+        )
+    return np.nan
+
+
+@njit(cache=True, nogil=True)
+def feature(
+    samples: Array,
+    mine: NDArray[np.int32],
+    params: Array,
+    lanes: Array,
+    ring: NDArray[np.float64],
+    residuals: NDArray[np.float64],
+    hour_means: NDArray[np.float64],
+    hour_days: NDArray[np.float64],
+    ranges: NDArray[np.float64],
+    counts: NDArray[np.float32],
+    hour_counts: NDArray[np.float32],
+    records: NDArray[np.float64],
+    first_values: NDArray[np.float64],
+    first_times: NDArray[np.int64],
+) -> None:
+    """Replace each sample's value by its surprise; the warm-up says nothing."""
+    views = np.empty(ALL_VIEWS)
+    score = np.empty(ALL_VIEWS)
+    for k in mine:
+        sample = samples[k]
+        if sample["seen"] > SUSPECT:
+            continue
+        row = sample["row"]
+        x = take(
+            sample["time_ms"],
+            sample["x"],
+            params[row],
+            lanes[row],
+            ring[row],
+            residuals[row],
+            hour_means[row],
+            hour_days[row],
+            ranges[row],
+            counts[row],
+            hour_counts[row],
+            records[row],
+            first_values[row],
+            first_times[row],
+            views,
+            score,
+        )
+        if np.isnan(x):
+            sample["seen"] = SKIP
+        else:
+            sample["x"] = x
+
+
+@njit(cache=True, nogil=True)
+def step(
+    times_ms: NDArray[np.int64],
+    values: NDArray[np.float64],
+    lane_of: NDArray[np.int32],
+    params: Array,
+    lanes: Array,
+    ring: NDArray[np.float64],
+    residuals: NDArray[np.float64],
+    hour_means: NDArray[np.float64],
+    hour_days: NDArray[np.float64],
+    ranges: NDArray[np.float64],
+    counts: NDArray[np.float32],
+    hour_counts: NDArray[np.float32],
+    records: NDArray[np.float64],
+    first_values: NDArray[np.float64],
+    first_times: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Take n readings given as columns, in order; return n surprises, NaN during a lane's warm-up or for no value."""
+    scores = np.full(len(times_ms), np.nan)
+    views = np.empty(ALL_VIEWS)
+    score = np.empty(ALL_VIEWS)
+    for i in range(len(times_ms)):
+        if np.isfinite(values[i]):
+            k = lane_of[i]
+            scores[i] = take(
+                times_ms[i],
+                values[i],
+                params[k],
+                lanes[k],
+                ring[k],
+                residuals[k],
+                hour_means[k],
+                hour_days[k],
+                ranges[k],
+                counts[k],
+                hour_counts[k],
+                records[k],
+                first_values[k],
+                first_times[k],
+                views,
+                score,
+            )
+    return scores
