@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from typing import Final
 
@@ -55,8 +56,8 @@ def alarm_diagram() -> str:
         if at in seen:
             continue
         seen.add(at)
-        for event in _WALK:
-            after = step_alarm(at, event, latches=True)
+        for event, latches in itertools.product(_WALK, (False, True)):
+            after = step_alarm(at, event, latches=latches)
             if after is None or (event == "raise" and at.condition is Condition.ACTIVE):
                 continue
             todo.append(after)
@@ -164,8 +165,8 @@ def page() -> str:
             "",
             "## Work orders",
             "",
-            "The fourteen states and twenty transitions of 立案、处置和结案 (GB/T 30428.8's stages). *Serious* is red or",
-            "orange, *ordinary* is yellow or blue. Cancelling (18) and supervision (20) are possible in any open state.",
+            "Fourteen states and twenty transitions, after the stages of GB/T 30428.8. *Serious* is red or orange,",
+            "*ordinary* is yellow or blue. Cancelling (18) and supervision (20) are possible in any open state.",
             "",
             "```mermaid",
             order_diagram(),

@@ -54,6 +54,10 @@ FIELDS: Final[dict[str, Callable[[str, Any], str]]] = {
 }
 
 
+KEPT: Final = (*FIELDS, "position", "materials", "proof", "photo", "mis_dispatch", "duplicate_of", "acted_ms")
+"""What of a command's data goes into the record."""
+
+
 def missing(needs: tuple[str, ...], data: dict[str, Any]) -> str:
     """Return what is wrong with the data a step needs, all of it in one sentence; "" when nothing is."""
     absent = [name for name in needs if data.get(name) is None]

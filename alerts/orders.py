@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from citypulse.model import (
@@ -26,13 +26,13 @@ from citypulse.model import (
 
 from .announce import TOLD, OrderCaller, crew_to_tell
 from .facts import Atlas
-from .guards import FIELDS, GUARDS, Ask, missing
+from .guards import GUARDS, KEPT, Ask, missing
 from .lifecycle import ENDS, EVERYONE, VERIFIED_STATES, OrderRow, find_row, order_verbs, refusal
 from .pen import Pen
 from .proof import Ruling, weigh
-from .sla import CLOCK_NAMES, LIMITS_S, clocks_of, due_ms, elapsed_s, lamp_name, lit, next_lamp_ms, with_clocks
+from .sla import RED_LAMP, clocks_of, elapsed_s, lamp_sentence, lit, next_lamp_ms, with_clocks
 from .state import REOPEN_WITHIN_S, Opening
-from .steps import Birth, Step, born, changes_of
+from .steps import Birth, Step, born, changes_of, joined
 from .texts import local_day, span
 from .verification import Witness
 
@@ -129,30 +129,11 @@ class OrderBook:
             self._caller.tell(pen, order, "attached")
 
     def _joined(self, pen: Pen, order: WorkOrder, alarm: Alarm) -> WorkOrder:
-        level = min(order.level, alarm.level)
-        clocks = clocks_of(order)
-        if level < order.level and "T4" in clocks:
-            # Retroactive: the stricter limit counts from when the clock was started.
-            limit_s = min(clocks["T4"].limit_s, LIMITS_S[level]["T4"])
-            clocks["T4"] = lit(order, replace(clocks["T4"], limit_s=limit_s, lamps=0), pen.now_ms)
-        changes: dict[str, Any] = {
-            "level": level,
-            "alarm_ids": tuple(dict.fromkeys((*order.alarm_ids, alarm.id))),
-            "watched": tuple(dict.fromkeys((*order.watched, *self._atlas.watched(alarm.rule, alarm.scope)))),
-            "data": with_clocks(order.data, clocks)
-            | {"keys": list(dict.fromkeys((*order.data.get("keys", ()), alarm.dedup_key)))},
-        }
-        if "T4" in clocks and (due := due_ms(order, clocks["T4"])) is not None:
-            changes["due_ms"] = due
-        new = pen.order(
-            order,
-            "attached",
-            _why(alarm),
-            event_ms=alarm.raised_ms,
-            data={"alarm": alarm.id, "level": alarm.level.colour, "order_level": level.colour},
-            changes=changes,
+        changes = joined(order, alarm, self._atlas.watched(alarm.rule, alarm.scope))
+        data = {"alarm": alarm.id, "level": alarm.level.colour, "order_level": changes["level"].colour}
+        return self._keep(
+            pen.order(order, "attached", _why(alarm), event_ms=alarm.raised_ms, data=data, changes=changes)
         )
-        return self._keep(new)
 
     def _send(self, pen: Pen, order: WorkOrder) -> None:
         crews = self._caller.crews_for(order)
@@ -295,16 +276,15 @@ class OrderBook:
     def _light(self, pen: Pen, order: WorkOrder) -> None:
         for name, clock in clocks_of(order).items():
             new = lit(order, clock, pen.now_ms)
-            for step in range(clock.lamps, new.lamps):
-                what = lamp_name(step)
-                used = elapsed_s(order, clock, pen.now_ms)
-                why = (f"{CLOCK_NAMES[name].en} has used {span(used)} of {span(clock.limit_s)}: {what.en} | "
-                       f"{CLOCK_NAMES[name].zh}{what.zh}")  # fmt: skip
-                changes: dict[str, Any] = {"is_supervised": order.is_supervised or step >= 2}
-                changes["data"] = with_clocks(order.data, {**clocks_of(order), name: replace(clock, lamps=step + 1)})
-                data = {"clock": name, "lamp": step, "elapsed_s": used, "limit_s": clock.limit_s}
+            for lamp in range(clock.lamps, new.lamps):
+                is_red = lamp >= RED_LAMP
+                changes: dict[str, Any] = {"is_supervised": order.is_supervised or is_red}
+                changes["data"] = with_clocks(order.data, {**clocks_of(order), name: replace(clock, lamps=lamp + 1)})
+                data = {"clock": name, "lamp": lamp, "limit_s": clock.limit_s}
+                data["elapsed_s"] = elapsed_s(order, clock, pen.now_ms)
+                why = lamp_sentence(order, clock, lamp, pen.now_ms)
                 order = self._keep(
-                    pen.order(order, "supervised" if step >= 2 else "lamp", why, data=data, changes=changes)
+                    pen.order(order, "supervised" if is_red else "lamp", why, data=data, changes=changes)
                 )
             if new.lamps > clock.lamps:
                 self._caller.remind(pen, order, name, new.lamps - 1)
@@ -348,7 +328,7 @@ class OrderBook:
         event_ms: int | None = None,
     ) -> WorkOrder:
         step = Step(row=row, order=order, actor=actor, data=data, now_ms=pen.now_ms, teams=self._teams)
-        said = {k: v for k, v in data.items() if k in _SAID}
+        said = {k: v for k, v in data.items() if k in KEPT}
         new = pen.order(order, row.done, because, event_ms=event_ms, actor=actor,
                         data={"transition": row.number, **said}, changes=changes_of(step))  # fmt: skip
         self._keep(new)
@@ -416,9 +396,6 @@ class OrderBook:
     def restore(self, state: dict[str, Any]) -> None:
         """Take the testimony back."""
         self._witness.restore(state)
-
-
-_SAID: Final = (*FIELDS, "position", "materials", "proof", "photo", "mis_dispatch", "duplicate_of", "acted_ms")
 
 
 def _no(command: Command, code: str, said: str) -> Answer:

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from citypulse.model import Priority, Text, WorkOrder
 
+from .texts import span
+
 M: Final = 60.0
 H: Final = 3_600.0
 D: Final = 86_400.0
@@ -36,6 +38,7 @@ LAMP_NAMES: Final = (
     Text(zh="橙灯", en="orange lamp"),
     Text(zh="红灯", en="red lamp"),
 )
+RED_LAMP: Final = 2  # from this lamp on an order is under supervision
 CLOCK_NAMES: Final = {
     "T1": Text(zh="立案", en="filing"),
     "T1b": Text(zh="核实", en="verifying"),
@@ -130,3 +133,9 @@ def dimmed(order: WorkOrder, clock: SlaClock, now_ms: int) -> SlaClock:
 def rework_limit_s(level: Priority) -> float:
     """Return T4' of a rework, seconds."""
     return min(LIMITS_S[level]["T4"] * REWORK_SHARE, REWORK_S_MAX)
+
+
+def lamp_sentence(order: WorkOrder, clock: SlaClock, lamp: int, now_ms: int) -> str:
+    """Say which lamp has lit and why."""
+    used, what, of = elapsed_s(order, clock, now_ms), lamp_name(lamp), CLOCK_NAMES[clock.name]
+    return f"{of.en} has used {span(used)} of {span(clock.limit_s)}: {what.en} | {of.zh}{what.zh}"

@@ -271,3 +271,22 @@ def born(number: str, birth: Birth, now_ms: int) -> WorkOrder:
         rev=0,
         data={"keys": [alarm.dedup_key] if alarm is not None else []},
     )
+
+
+def joined(order: WorkOrder, alarm: Alarm, watched: tuple[str, ...]) -> dict[str, Any]:
+    """Return what changes when a further alarm joins an order; `watched` are the sensors that must prove its end."""
+    level = min(order.level, alarm.level)
+    clocks = clocks_of(order)
+    if level < order.level and "T4" in clocks:
+        # Retroactive: the stricter limit counts from when the clock was started.
+        clocks["T4"] = replace(clocks["T4"], limit_s=min(clocks["T4"].limit_s, LIMITS_S[level]["T4"]))
+    keys = list(dict.fromkeys((*order.data.get("keys", ()), alarm.dedup_key)))
+    changes: dict[str, Any] = {
+        "level": level,
+        "alarm_ids": tuple(dict.fromkeys((*order.alarm_ids, alarm.id))),
+        "watched": tuple(dict.fromkeys((*order.watched, *watched))),
+        "data": {**with_clocks(order.data, clocks), "keys": keys},
+    }
+    if "T4" in clocks and (due := due_ms(order, clocks["T4"])) is not None:
+        changes["due_ms"] = due
+    return changes

@@ -21,7 +21,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from alerts.channels import CHANNELS
 from alerts.desk import Desk
 from alerts.outbox import Deliverer
-from citypulse.city import City
+from citypulse.city import City, Source
 from citypulse.clock import Clock, monotonic_s
 from citypulse.config import Extensions, load_city
 from citypulse.health import Health, examine
@@ -62,6 +62,22 @@ def extensions() -> Extensions:
     )
 
 
+def assemble(
+    config: CityConfig, table: SensorTable, ledger: Ledger, journal: Journal, *, source: Source, **parts: Any
+) -> City:
+    """Put a city together over an open ledger; the other parts are City's own arguments."""
+    registry = Registry(config, table)
+    return City(
+        ledger=ledger,
+        journal=journal,
+        intake=Intake(registry, Gateways(), Grader(registry)),
+        engine=Engine(config.rules, table, config.sites, config.gateways, quantities=config.quantities),
+        desk=Desk(config, table, ledger.load_open()),
+        source=source,
+        **parts,
+    )
+
+
 class Service:
     """A running city, with everything around the heart. Also what the console sees (console.port.CityPort)."""
 
@@ -94,18 +110,13 @@ class Service:
             clock,
             client_id=client_id or f"citypulse-{self.ledger.journal_id[:12]}",
         )
-        self.engine = Engine(config.rules, self.table, config.sites, config.gateways, quantities=config.quantities)
-        registry = Registry(config, self.table)
-        self.intake = Intake(registry, Gateways(), Grader(registry))
-        self.desk = Desk(config, self.table, self.ledger.load_open())
         self._snapshots = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         self._last_snapshot: Future[int] | None = None
-        self.city = City(
-            ledger=self.ledger,
-            journal=self.journal,
-            intake=self.intake,
-            engine=self.engine,
-            desk=self.desk,
+        self.city = assemble(
+            config,
+            self.table,
+            self.ledger,
+            self.journal,
             inbox=self.inbox,
             mailbox=self.mailbox,
             source=self.source,
@@ -285,7 +296,7 @@ class Service:
     def why(self, *, rule: str, scope: str) -> dict[str, Any] | None:
         """Explain one rule on one scope now."""
         try:
-            view: dict[str, Any] = plain(self.engine.why(rule, scope))
+            view: dict[str, Any] = plain(self.city.engine.why(rule, scope))
         except KeyError:
             return None
         return view

@@ -81,7 +81,7 @@ class City:
         self._ledger = ledger
         self._journal = journal
         self._intake = intake
-        self._engine = engine
+        self.engine = engine
         self._desk = desk
         self._inbox = inbox
         self._mailbox = mailbox
@@ -107,8 +107,8 @@ class City:
 
         taken = self._intake.take(messages, now_ms)
         if self._away_ms:
-            self._engine.resume(self._away_ms)
-        transitions = self._engine.step(taken.batch, now_ms, taken.heard)
+            self.engine.resume(self._away_ms)
+        transitions = self.engine.step(taken.batch, now_ms, taken.heard)
         effects = self._desk.receive(transitions, taken.batch, commands, now_ms)
         self._fault("city.thought")
 
@@ -205,8 +205,8 @@ class City:
         """Re-run one committed tick with effects off: only the state moves."""
         heard = self._intake.replay(entry.batch, entry.messages["intake"], entry.now_ms)
         if entry.messages["away_ms"]:
-            self._engine.resume(entry.messages["away_ms"])
-        self._engine.step(entry.batch, entry.now_ms, heard)
+            self.engine.resume(entry.messages["away_ms"])
+        self.engine.step(entry.batch, entry.now_ms, heard)
         self._desk.replay(entry.batch, entry.tick)
         self._number, self._committed_ms = entry.tick, entry.now_ms
 
@@ -217,11 +217,11 @@ class City:
 
     def state(self) -> dict[str, Any]:
         """Return the state of every part by name."""
-        return {"intake": self._intake.state(), "rules": self._engine.state(), "desk": self._desk.state()}
+        return {"intake": self._intake.state(), "rules": self.engine.state(), "desk": self._desk.state()}
 
     def _restore(self, state: dict[str, Any]) -> None:
         self._intake.restore(state["intake"])
-        self._engine.restore(state["rules"])
+        self.engine.restore(state["rules"])
         self._desk.restore(state["desk"])
 
     # ── counting ────────────────────────────────────────────────────────────────────────────────

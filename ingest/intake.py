@@ -301,7 +301,8 @@ class Intake:
         time_ms = np.array(got.time_ms, np.int64)
         value = np.array(got.value, np.float64)
         rows = np.array(got.rows, np.int64)
-        received_ms: NDArray[np.int64] = np.repeat(np.array(got.received_ms, np.int64), rows)
+        # A replayed letter may carry an older stamp than its neighbours; within a batch time never goes back.
+        received_ms = np.maximum.accumulate(np.repeat(np.array(got.received_ms, np.int64), rows))
         is_timely = (time_ms >= TIME_MIN_MS) & (time_ms < TIME_MAX_MS)
         is_finite = ~np.isinf(value)
         is_good = (sensor >= 0) & is_timely & is_finite
@@ -361,7 +362,7 @@ def heard_in(journal: Mapping[str, Any]) -> GatewayHeard:
     lines = [LINE.unpack_from(journal["lines"], LINE.size * k) for k in journal["news"]]
     return GatewayHeard(
         gateway=tuple(names[line[0]] for line in lines),
-        received_ms=np.array([line[4] for line in lines], np.int64),
+        received_ms=np.maximum.accumulate(np.array([line[4] for line in lines], np.int64)),
         is_offline=np.array([line[5] == WILL for line in lines], np.bool_),
     )
 

@@ -11,7 +11,6 @@ import contextlib
 import os
 import select
 import socket
-import struct
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,12 +23,13 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from citypulse.clock import Clock, monotonic_s
 
-from .access import Access, access_from, parse_url
+from . import bulk
+from .access import Access, Address, access_from, parse_url
 from .inbox import Inbox
 from .packets import PacketReader, ProtocolError
 from .source import PAUSED_POLL_S, BrokerSource, ConnectionLost, MqttStats, Outgoing
 
-__all__ = ["TOPICS", "MqttSource", "MqttStats"]
+__all__ = ["TOPICS", "MqttPublisher", "MqttSource", "MqttStats"]
 
 log = structlog.get_logger()
 
@@ -51,12 +51,7 @@ OUTGOING_IN_FLIGHT = 20  # paho ignores the server's Receive Maximum, so stay be
 RESUBSCRIBE_S = 30.0
 PUBLISHER_QUEUE_MAX = 1000  # what a gateway's connection may hold for the broker; the rest waits in its own buffer
 UNSUPPORTED_VERSION = 0x84
-PUBACK = 0x40
-PUBACK_HEAD = PUBACK << 24 | 2 << 16
-# Private parts of paho 2.1 and 2.2 that reading and acknowledging in bulk lean on. Should a release lack
-# one, the public calls take over by themselves, at ten times the cost.
-PRIVATE_PARTS = ("_sock_recv", "_packet_handle", "_packet_queue")
-HAS_BULK = all(hasattr(Client, name) for name in PRIVATE_PARTS)
+HAS_BULK = bulk.is_possible(Client)
 
 
 class MqttSource(BrokerSource):
@@ -92,14 +87,13 @@ class MqttSource(BrokerSource):
         self._session_expiry_s = session_expiry_s
         self._keepalive_s = keepalive_s
         self._is_bulk = is_bulk
-        self._connack: tuple[ReasonCode, Properties | None] | None = None
-        self._farewell = ""  # the reason the broker gave for disconnecting us
         self._resubscribe_at_s = 0.0
         self._window = OUTGOING_IN_FLIGHT
-        self._in_flight: dict[int, Outgoing] = {}
 
     def _converse(self, *, is_v5: bool) -> None:
-        self._connack, self._farewell, self._in_flight = None, "", {}
+        self._connack: tuple[ReasonCode, Properties | None] | None = None
+        self._farewell = ""  # the reason the broker gave for disconnecting us
+        self._in_flight: dict[int, Outgoing] = {}
         client = self._client(is_v5=is_v5)
         try:
             self._connect(client, is_v5=is_v5)
@@ -121,11 +115,7 @@ class MqttSource(BrokerSource):
             manual_ack=True,
             reconnect_on_failure=False,
         )
-        client.connect_timeout = CONNECT_TIMEOUT_S
-        if self._access.username is not None:
-            client.username_pw_set(self._access.username, self._access.password)
-        if self._address.is_encrypted:
-            client.tls_set(ca_certs=self._access.ca_file or None)
+        _equip(client, self._address, self._access)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
@@ -230,7 +220,7 @@ class MqttSource(BrokerSource):
             client.loop_read()
             return
         try:
-            chunk = client._sock_recv(RECEIVE_BYTES)  # noqa: SLF001 - recv that hides the moods of TLS
+            chunk = bulk.receive(client, RECEIVE_BYTES)
         except BlockingIOError:
             return
         except OSError as error:
@@ -243,27 +233,13 @@ class MqttSource(BrokerSource):
             raise ConnectionLost(str(error)) from error
         self._counts["truncated"] = reader.truncated
         for first, body in others:
-            self._handle(client, first, body)
+            code = bulk.hand_over(client, first, body)
+            if code > MQTTErrorCode.MQTT_ERR_SUCCESS:
+                raise ConnectionLost(self._farewell or f"a packet 0x{first:02x} that paho refuses: {code.name}")
         if published:
             self._keep(published)
             self._offer()
             self._stop.wait(COALESCE_S)
-
-    def _handle(self, client: Client, first: int, body: bytes) -> None:
-        """Let paho judge a packet that is not a PUBLISH, as if it had read it itself."""
-        client._in_packet = {  # noqa: SLF001
-            "command": first,
-            "have_remaining": 1,
-            "remaining_count": [],
-            "remaining_mult": 1,
-            "remaining_length": len(body),
-            "packet": bytearray(body),
-            "to_process": 0,
-            "pos": 0,
-        }
-        code = client._packet_handle()  # noqa: SLF001
-        if code > MQTTErrorCode.MQTT_ERR_SUCCESS:
-            raise ConnectionLost(self._farewell or f"a packet 0x{first:02x} that paho refuses: {code.name}")
 
     def _send(self, client: Client) -> None:
         while self._acks:
@@ -272,9 +248,7 @@ class MqttSource(BrokerSource):
                 self._counts["stale_tokens"] += len(mids)
                 continue
             if self._is_bulk:
-                # All acknowledgements of a tick in one buffer and one system call, where ack() costs one each.
-                packets = struct.pack(f">{len(mids)}I", *[PUBACK_HEAD | mid for mid in mids])
-                client._packet_queue(PUBACK, packets, 0, 1)  # noqa: SLF001
+                bulk.acknowledge(client, mids)
             else:
                 for mid in mids:
                     client.ack(mid, 1)
@@ -284,9 +258,6 @@ class MqttSource(BrokerSource):
             sent = client.publish(message.topic, message.payload, message.qos, message.retain)
             if message.qos:
                 self._in_flight[sent.mid] = message
-
-
-# ── the other end of the wire: what a gateway has ───────────────────────────────────────────────
 
 
 class MqttPublisher:
@@ -404,6 +375,15 @@ class MqttPublisher:
 
     def _on_message(self, _c: Client, _u: Any, message: MQTTMessage) -> None:
         self._hear(message.topic, bytes(message.payload))
+
+
+def _equip(client: Client, address: Address, access: Access) -> None:
+    """Give a client what it needs to be let in."""
+    client.connect_timeout = CONNECT_TIMEOUT_S
+    if access.username is not None:
+        client.username_pw_set(access.username, access.password)
+    if address.is_encrypted:
+        client.tls_set(ca_certs=access.ca_file or None)
 
 
 class _GatewayClient(Client):

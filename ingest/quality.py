@@ -23,6 +23,30 @@ log = structlog.get_logger()
 _STATE = ("newest_ms", "newest", "newest_received_ms")
 
 
+class Amendments(Protocol):
+    """Later verdicts on earlier readings, as columns of one length."""
+
+    @property
+    def sensor(self) -> NDArray[np.int32]:
+        """Whose reading is judged anew."""
+        ...
+
+    @property
+    def time_ms(self) -> NDArray[np.int64]:
+        """That reading's own time."""
+        ...
+
+    @property
+    def quality(self) -> NDArray[np.uint8]:
+        """Its new `Quality`."""
+        ...
+
+    @property
+    def by(self) -> NDArray[np.int64]:
+        """Position in the batch of the reading that brought the news."""
+        ...
+
+
 class Verdicts(Protocol):
     """What a quality control says of a batch (ingest.qc.controller.Graded)."""
 
@@ -32,8 +56,8 @@ class Verdicts(Protocol):
         ...
 
     @property
-    def amendments(self) -> Any:
-        """Columns sensor, time_ms, quality: later verdicts on earlier readings."""
+    def amendments(self) -> Amendments:
+        """What was learned of earlier readings."""
         ...
 
 
@@ -58,7 +82,7 @@ class QualityControl(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graded:
-    """A graded batch, later verdicts on earlier readings (sensor, time, quality count), and how many conflicts."""
+    """A graded batch, later verdicts on earlier readings (only sensor, time and quality count), and the conflicts."""
 
     batch: ReadingBatch
     amendments: ReadingBatch | None
@@ -107,7 +131,7 @@ class Grader:
             return Graded(batch=batch, amendments=None, conflicts=conflicts)
         verdicts = self._control.apply(batch)
         return Graded(
-            batch=replace(batch, quality=verdicts.flags), amendments=_amendments(verdicts), conflicts=conflicts
+            batch=replace(batch, quality=verdicts.flags), amendments=_amendments(verdicts, batch), conflicts=conflicts
         )
 
     def replay(self, batch: ReadingBatch) -> None:
@@ -144,7 +168,7 @@ class Grader:
                 log.warning("ingest.quality_memory_dropped", why=str(error))
 
 
-def _amendments(verdicts: Verdicts) -> ReadingBatch | None:
+def _amendments(verdicts: Verdicts, batch: ReadingBatch) -> ReadingBatch | None:
     amended = verdicts.amendments
     n = len(amended.sensor)
     if n == 0:
@@ -155,5 +179,5 @@ def _amendments(verdicts: Verdicts) -> ReadingBatch | None:
         value=np.full(n, np.nan),
         quality=amended.quality,
         lane=np.full(n, int(Lane.LIVE), np.uint8),
-        received_ms=amended.time_ms,
+        received_ms=batch.received_ms[amended.by],
     )

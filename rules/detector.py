@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from citypulse.config.values import DetectorSettings
 from citypulse.model import Rule, Sensor, Text
 
+from .example import Example
 from .neighbourhood import City
 
 # How a lane sees one sample. Smaller is better; a kernel may change it.
@@ -119,3 +120,4 @@ class Detector:
     sees_history: bool = False  # the feature needs no memory, so late readings can be judged too
     members: Callable[[Any], tuple[str, ...]] | None = None  # other rules this one looks at, from its settings
     names: Mapping[float, Text] = field(default_factory=dict)  # features that are codes: how people call them
+    example: Example | None = None  # its own fault, and healthy data: the battery in tests/contracts runs it

@@ -94,7 +94,7 @@ def fan_out(
     starts: Array,
     order: Array,
 ) -> tuple[int, int, int, int]:
-    """Write samples from reading i and event e on until they are full or the batch ends; return (i, e, samples, nothing).
+    """Write samples from reading i and event e on until they are full or the batch ends; return (i, e, samples, _).
 
     Afterwards `order[starts[d]:starts[d + 1]]` are the samples of detector d, in order. The sample array must
     hold at least the widest sensor's feeds.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from citypulse.model import Sensor, Site
 
 if TYPE_CHECKING:

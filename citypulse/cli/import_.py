@@ -107,7 +107,7 @@ def command(files: tuple[Path, ...], config_path: Path, store_text: str, data_di
 
     from citypulse.app import extensions
     from citypulse.clock import SystemClock
-    from citypulse.config.check import load_city
+    from citypulse.config import load_city
     from citypulse.ledger import Ledger
     from citypulse.store import open_store
 

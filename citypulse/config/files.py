@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from . import problems
 from .load import parse, read_source
 from .nodes import Listing, Node, Report, Scalar, Source, Table, did_you_mean
-from .schema import FileIn
+from .schema import FileIn, RuleIn
 
 PACKS = Path(__file__).resolve().parents[2] / "rules" / "packs"
 INCLUDES_MAX = 64
@@ -126,8 +126,11 @@ def _checked(root: Table, model: type[FileIn], report: Report) -> tuple[Table, F
     noted = {(d.line, d.col) for d in report.found if d.file == root.source.name}
     for path, key in _nothings(root, ()):
         if (key.line, key.col) not in noted:
-            hint = "write `{}`" if len(path) == 3 and path[0] in ("rules", "overrides") else "or leave it out"
-            report.add("E102", key, f"`{path[-1]}` has no value", f"give it one, {hint}")
+            what = "an item" if isinstance(path[-1], int) else f"`{path[-1]}`"
+            is_section = len(path) == 3 and path[0] in ("rules", "overrides") and path[2] not in RuleIn.model_fields
+            report.add(
+                "E102", key, f"{what} has no value", "write `{}`" if is_section else "give it one, or leave it out"
+            )
     if not wrong:
         return root, checked
     pruned = _pruned(root, wrong)

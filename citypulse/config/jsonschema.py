@@ -8,7 +8,7 @@ from pydantic import Field, create_model
 
 from .extensions import Extensions
 from .scalars import marker_of
-from .schema import ChannelIn, FileIn, GatewayIn, OverrideIn, RuleIn
+from .schema import ChannelIn, FileIn, GatewayIn, Id, OverrideIn, RuleIn
 from .values import DetectorSettings
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -29,7 +29,7 @@ def json_schema(extensions: Extensions) -> dict[str, Any]:
     changed: dict[str, Any] = {"rules": (tuple[rule, ...], ()), "overrides": (tuple[override, ...], ())}
     if extensions.channels:
         kinds = [_channel(kind, settings) for kind, settings in extensions.channels.items()]
-        changed["channels"] = (dict[str, Union[tuple(kinds)]], {})  # type: ignore[misc] # noqa: UP007 - made at run time
+        changed["channels"] = (dict[Id, Union[tuple(kinds)]], {})  # type: ignore[misc] # noqa: UP007 - made at run time
     if extensions.codecs:
         codec: Any = Literal[tuple(sorted(extensions.codecs))]
         gateway = create_model("Gateway", __base__=GatewayIn, codec=(codec, ...))

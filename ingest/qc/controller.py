@@ -17,7 +17,7 @@ from citypulse.model import ReadingBatch
 
 from .columns import Memory, blank_memory, compile_limits
 from .kernel import grade
-from .river import RiverMemory, blank_river, compile_river
+from .river import ALONE, Neighbours, RiverMemory, blank_river, compile_river
 from .settings import QualitySettings, SensorQuality
 
 _NO_DEPTH = np.zeros(0)
@@ -60,34 +60,35 @@ class QualityControl:
         self,
         settings: Sequence[SensorQuality | None],
         cadence_s: Sequence[float],
-        companions: Sequence[int] | None = None,
+        neighbours: Sequence[Neighbours] | None = None,
     ) -> None:
-        """Settings, cadence (seconds) and companion (index, -1 none) by sensor index.
+        """Settings, cadence (seconds) and neighbours by sensor index.
 
-        None as settings leaves a sensor's readings as they came. ValueError when the columns differ in length.
+        None as settings leaves a sensor's readings as they came; without neighbours every sensor stands alone.
+        ValueError when the columns differ in length.
         """
-        companions = [-1] * len(settings) if companions is None else companions
-        if not len(settings) == len(cadence_s) == len(companions):
-            raise ValueError(f"{len(settings)} settings, {len(cadence_s)} cadences, {len(companions)} companions")
+        neighbours = [lonely(quality) for quality in settings] if neighbours is None else neighbours
+        if not len(settings) == len(cadence_s) == len(neighbours):
+            raise ValueError(f"{len(settings)} settings, {len(cadence_s)} cadences, {len(neighbours)} neighbours")
         intervals = [(q.interval_s if q else None) or c for q, c in zip(settings, cadence_s, strict=True)]
         self._limits = compile_limits(settings, intervals)
         self._memory = blank_memory(self._limits)
-        self._river_limits = compile_river(settings, intervals, companions)
+        self._river_limits = compile_river(settings, intervals, neighbours)
         self._river = blank_river(self._river_limits)
 
     @classmethod
     def of_sensors(cls, settings: QualitySettings, ids: Sequence[str], cadence_s: Sequence[float]) -> QualityControl:
-        """Build for sensors named `<site>.<quantity>`; a companion is the sensor of that quantity at the same site."""
+        """Build for sensors named `<site>.<quantity>`; neighbours are the sensors of those quantities at the same site."""
         index = {sensor_id: i for i, sensor_id in enumerate(ids)}
         chosen: list[SensorQuality | None] = []
-        companions: list[int] = []
+        neighbours: list[Neighbours] = []
         for sensor_id in ids:
             site, _, quantity = sensor_id.rpartition(".")
             quality = settings.of(sensor_id, quantity)
-            companion = quality.companion.quantity if quality and quality.companion else ""
+            beside = {q: index.get(f"{site}.{q}", -1) for q in named_beside(quality)}
             chosen.append(quality)
-            companions.append(index.get(f"{site}.{companion}", -1))
-        return cls(chosen, cadence_s, companions)
+            neighbours.append(beside_of(quality, beside))
+        return cls(chosen, cadence_s, neighbours)
 
     def apply(self, batch: ReadingBatch, depth: NDArray[np.float64] | None = None) -> Graded:
         """Grade a batch in its order. `batch.quality` is rolled in (0 means it has none).
@@ -139,3 +140,26 @@ def _like(mine: dict[str, Any], state: dict[str, Any], prefix: str) -> dict[str,
             raise ValueError(f"quality-control state {prefix}{name} is {theirs.shape}, these settings need {array.shape}")
         arrays[name] = theirs
     return arrays
+
+
+def named_beside(quality: SensorQuality | None) -> set[str]:
+    """Return the quantities whose sensors at the same site a sensor's tests look at."""
+    if quality is None:
+        return set()
+    company = {c.quantity for c in quality.jump.natural_with} if quality.jump else set()
+    return company | ({quality.companion.quantity} if quality.companion else set())
+
+
+def beside_of(quality: SensorQuality | None, index: dict[str, int]) -> Neighbours:
+    """Return a sensor's neighbours from quantity → sensor index (-1: there is none)."""
+    if quality is None:
+        return ALONE
+    return Neighbours(
+        companion=index[quality.companion.quantity] if quality.companion else -1,
+        company=tuple(index[c.quantity] for c in quality.jump.natural_with) if quality.jump else (),
+    )
+
+
+def lonely(quality: SensorQuality | None) -> Neighbours:
+    """Return the neighbours of a sensor that stands alone."""
+    return beside_of(quality, dict.fromkeys(named_beside(quality), -1))

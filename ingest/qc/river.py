@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .catalogue import NO_TIME, SUSPECT, QcTest
-from .settings import SensorQuality
+from .settings import COMPANY_MAX, SensorQuality
 from .verdicts import note
 
 F64 = NDArray[np.float64]
@@ -44,6 +45,8 @@ class RiverLimits(NamedTuple):
     memory: F64
     baseline: F64  # NaN: steps are measured from the last good value alone
     hold: I64
+    company: NDArray[np.int32]  # (sensors, COMPANY_MAX) sensors whose step explains a jump, -1 none
+    company_moves: F64
     returned: F64  # (sensors, 3): floor, factor, within
     frozen_ms: I64  # 0: off
     ice_below: F64
@@ -73,10 +76,21 @@ class RiverMemory(NamedTuple):
     doubt: I64  # quiet readings still needed
 
 
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Which sensors stand beside one at its site, as indices: its companion (-1 none) and who may explain its jumps."""
+
+    companion: int = -1
+    company: tuple[int, ...] = ()
+
+
+ALONE = Neighbours()
+
+
 def compile_river(
-    settings: Sequence[SensorQuality | None], interval_s: Sequence[float], companions: Sequence[int]
+    settings: Sequence[SensorQuality | None], interval_s: Sequence[float], neighbours: Sequence[Neighbours]
 ) -> RiverLimits:
-    """Lay the river tests out as arrays; companions[s] is the index of sensor s's companion or -1."""
+    """Lay the river tests out as arrays by sensor index."""
     n = len(settings)
     limits = RiverLimits(
         interval_ms=np.array([max(1, round(s * 1000)) for s in interval_s], np.int64),
@@ -85,10 +99,12 @@ def compile_river(
         memory=np.zeros(n),
         baseline=np.full(n, np.nan),
         hold=np.zeros(n, np.int64),
+        company=np.full((n, COMPANY_MAX), -1, np.int32),
+        company_moves=np.full((n, COMPANY_MAX), np.inf),
         returned=np.full((n, 3), np.nan),
         frozen_ms=np.zeros(n, np.int64),
         ice_below=np.full(n, -np.inf),
-        companion=np.array(companions, np.int32).reshape(n),
+        companion=np.array([beside.companion for beside in neighbours], np.int32).reshape(n),
         out_after_ms=np.zeros(n, np.int64),
         service_step=np.full(n, np.nan),
         oversaturated=np.full(n, np.nan),
@@ -98,11 +114,11 @@ def compile_river(
     )
     for s, quality in enumerate(settings):
         if quality is not None:
-            _fill(limits, s, quality)
+            _fill(limits, s, quality, neighbours[s])
     return limits
 
 
-def _fill(limits: RiverLimits, s: int, quality: SensorQuality) -> None:
+def _fill(limits: RiverLimits, s: int, quality: SensorQuality, beside: Neighbours) -> None:
     if jump := quality.jump:
         for direction, row in ((jump.rise, limits.rise), (jump.fall, limits.fall)):
             if direction is not None:
@@ -110,6 +126,9 @@ def _fill(limits: RiverLimits, s: int, quality: SensorQuality) -> None:
         limits.memory[s] = jump.memory
         limits.baseline[s] = np.nan if jump.baseline is None else jump.baseline
         limits.hold[s] = jump.hold
+        for k, (company, index) in enumerate(zip(jump.natural_with, beside.company, strict=True)):
+            limits.company[s, k] = index
+            limits.company_moves[s, k] = company.moves
     if quality.returned:
         limits.returned[s] = quality.returned.floor, quality.returned.factor, quality.returned.within
     if quality.frozen:
@@ -230,7 +249,7 @@ def _jumps(
     else:
         limit, start = limits.fall[s], min(good, level)
         step, ratio = start - x, start / x if x > 0 else math.inf
-    if step > max(limit[0], limit[1] * memory.scale[s]) * root_age and ratio >= limit[2]:
+    if step > max(limit[0], limit[1] * memory.scale[s]) * root_age and ratio >= limit[2] and not _is_explained(s, time_ms, limits, memory):
         memory.rejected[s] += 1
         note(verdicts, _JUMP, SUSPECT)
         if memory.rejected[s] > limits.hold[s]:
@@ -245,6 +264,18 @@ def _jumps(
     if not math.isnan(limits.baseline[s]):
         memory.level[s] += limits.baseline[s] * (x - memory.level[s])
     _believe(s, time_ms, x, memory)
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _is_explained(s: int, time_ms: int, limits: RiverLimits, memory: RiverMemory) -> bool:
+    """Whether a channel beside this one has just stepped too: one and a half intervals back at most."""
+    for k in range(limits.company.shape[1]):
+        c = limits.company[s, k]
+        if c < 0 or 2 * (time_ms - memory.good_ms[c]) > 3 * limits.interval_ms[s]:
+            continue
+        if abs(memory.good[c] - memory.before_good[c]) >= limits.company_moves[s, k]:
+            return True
     return False
 
 

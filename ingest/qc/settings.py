@@ -14,6 +14,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from .calendar import PERIODS
 
+COMPANY_MAX = 2  # channels that may explain a jump
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -131,12 +133,20 @@ class Step(_Section):
     factor: Annotated[float, Field(ge=1)] = 1.0  # the step must also be this ratio; 1 asks for none
 
 
+class Company(_Section):
+    """Another channel at the site whose step of at least `moves` at the same time makes a jump natural (a flood)."""
+
+    quantity: str
+    moves: Positive
+
+
 class Jump(_Section):
     """Distance from the last good value, each way. A direction left out is natural and never raises.
 
     memory: weight of one reading in the usual step (a robust moving average). baseline: weight of one reading
     in the slow level; given, only the part of a step beyond that level counts (a salt pulse may fall back to
     where it came from). hold: readings that may be rejected in a row before the new level is believed.
+    natural_with: channels, heard before this one, that tell a flood from a fault.
     """
 
     rise: Step | None = None
@@ -144,6 +154,7 @@ class Jump(_Section):
     memory: Annotated[float, Field(gt=0, le=1)] = 0.1
     baseline: Annotated[float, Field(gt=0, le=1)] | None = None
     hold: Annotated[int, Field(ge=1, le=100)] = 2
+    natural_with: Annotated[tuple[Company, ...], Field(max_length=COMPANY_MAX)] = ()
 
     @model_validator(mode="after")
     def _has_a_direction(self) -> Jump:

@@ -16,6 +16,7 @@ from pydantic import Field
 from citypulse.config.values import DetectorSettings, DurationS
 from citypulse.model import Text
 from rules.detector import SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+from rules.example import Example, Readings, daily
 
 BUCKETS = 48  # a 12 h window moves in steps of 15 min
 
@@ -84,10 +85,31 @@ def feature(samples: Array, mine: NDArray[np.int32], params: Array, states: Arra
             sample["x"] = total
 
 
+def _household(rng: np.random.Generator, *, days: float) -> Readings:
+    """A meter that turns a little at any hour of which somebody is up."""
+    total = 0.0
+    readings = []
+    for t, s, _ in daily(rng, "ada-home.water", days=days, mean=0):
+        if t % 86_400 > 6 * 3600 and rng.random() < 0.1:
+            total += 0.01
+        readings.append((t, s, min(total, 1.0) if days == 1 else total))
+    return readings
+
+
 ABSENCE = Detector(
     name="absence",
     settings=Absence,
     subject=Text(zh="{quantity}用量", en="amount of {quantity}"),
     kernel=feature,
     layout=layout,
+    example=Example(
+        sensors=("ada-home.water",),
+        limits=(("at_most", 0.01),),
+        healthy=lambda rng: _household(rng, days=2),
+        faulty=lambda rng: [
+            *_household(rng, days=1),
+            *((86_400 + t, s, 1.0) for t, s, _ in daily(rng, "ada-home.water", days=1, mean=0)),
+        ],
+        end_s=2 * 86_400,
+    ),
 )

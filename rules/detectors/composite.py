@@ -13,6 +13,7 @@ from pydantic import Field
 from citypulse.config.values import DetectorSettings
 from citypulse.model import Text
 from rules.detector import Detector
+from rules.example import Example, daily, merged
 
 
 class Composite(DetectorSettings):
@@ -33,4 +34,22 @@ COMPOSITE = Detector(
     settings=Composite,
     subject=Text(zh="同时报警的规则数", en="rules in alarm together:"),
     members=members,
+    example=Example(
+        sensors=("mill-river.do", "mill-river.turb"),
+        limits=(("at_least", 2),),
+        settings={"rules": ("low-oxygen", "cloudy")},
+        others=(
+            ("low-oxygen", "threshold", {}, (("below", 3),)),
+            ("cloudy", "threshold", {}, (("at_least", 100),)),
+        ),
+        healthy=lambda rng: merged(
+            daily(rng, "mill-river.do", days=1, mean=2, noise=0.1),
+            daily(rng, "mill-river.turb", days=1, mean=30, noise=5),
+        ),
+        faulty=lambda rng: merged(
+            daily(rng, "mill-river.do", days=1, mean=2, noise=0.1),
+            daily(rng, "mill-river.turb", days=1, mean=200, noise=5),
+        ),
+        end_s=86_400,
+    ),
 )

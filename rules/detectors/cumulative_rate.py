@@ -18,6 +18,7 @@ from pydantic import Field
 from citypulse.config.values import DetectorSettings, DurationS, RateIn, ValueIn
 from citypulse.model import Text
 from rules.detector import SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+from rules.example import Example, daily, merged, ramp
 
 DAYS_MAX = 14
 DAY_MS = 86_400_000
@@ -134,4 +135,15 @@ CUMULATIVE_RATE = Detector(
         2.0: Text(zh="橙色控制值", en="orange control"),
         3.0: Text(zh="红色控制值", en="red control"),
     },
+    example=Example(
+        sensors=("mill-road.settlement",),
+        limits=(("at_least", 1),),
+        healthy=lambda rng: daily(rng, "mill-road.settlement", days=10, mean=8, swing=0.3, noise=0.1, every_s=3600),
+        faulty=lambda rng: merged(
+            daily(rng, "mill-road.settlement", days=4, mean=14, noise=0.1, every_s=3600),
+            ramp("mill-road.settlement", 14, 27, start_s=4 * 86_400, lasts_s=5 * 86_400, every_s=3600),
+        ),
+        end_s=10 * 86_400,
+        cadence_s=3600,
+    ),
 )

@@ -17,6 +17,7 @@ from pydantic import Field
 from citypulse.config.values import DetectorSettings, DurationS, ValueIn
 from citypulse.model import Text
 from rules.detector import SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+from rules.example import Example, daily
 
 CLIP = 4.0  # deviations count at most this much
 NORMAL_PER_MAD = 1.2533  # standard deviation over mean absolute deviation, for a normal distribution
@@ -98,4 +99,15 @@ DRIFT = Detector(
     subject=Text(zh="{quantity}漂移累积", en="drift of {quantity}, accumulated"),
     kernel=feature,
     layout=layout,
+    example=Example(
+        sensors=("mill-river.cond",),
+        limits=(("at_least", 100),),
+        healthy=lambda rng: daily(rng, "mill-river.cond", days=14, mean=500, swing=10, noise=10, every_s=1800),
+        faulty=lambda rng: [
+            (t, s, x + 60 * max(0.0, t / 86_400 - 5) / 9)
+            for t, s, x in daily(rng, "mill-river.cond", days=14, mean=500, swing=10, noise=10, every_s=1800)
+        ],
+        end_s=14 * 86_400,
+        cadence_s=1800,
+    ),
 )

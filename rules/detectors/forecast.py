@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from citypulse.config.values import DetectorSettings, DurationS, ValueIn
 from citypulse.model import Text
 from rules.detector import SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+from rules.example import Example, daily, merged, ramp
 
 from .rate import PAIRS_MAX, POINT, POINTS_MAX, median_slope
 
@@ -84,4 +85,16 @@ FORECAST = Detector(
     subject=Text(zh="{quantity}预计到达时间", en="time until {quantity} gets there"),
     kernel=feature,
     layout=layout,
+    example=Example(
+        sensors=("mill-underpass.depth",),
+        limits=(("at_most", 600),),
+        settings={"reaches": 27.0},
+        healthy=lambda rng: daily(rng, "mill-underpass.depth", days=2, mean=3, swing=2, noise=0.3, every_s=120),
+        faulty=lambda rng: merged(
+            daily(rng, "mill-underpass.depth", days=1, mean=3, noise=0.3, every_s=120),
+            ramp("mill-underpass.depth", 3, 25, start_s=86_400, lasts_s=1800, every_s=120),  # never reaches 27
+        ),
+        end_s=2 * 86_400,
+        cadence_s=120,
+    ),
 )

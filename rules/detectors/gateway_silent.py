@@ -13,6 +13,7 @@ from pydantic import Field
 from citypulse.config.values import DetectorSettings, DurationS
 from citypulse.model import Text
 from rules.detector import Detector
+from rules.example import Example, daily
 
 
 class GatewaySilent(DetectorSettings):
@@ -29,4 +30,11 @@ GATEWAY_SILENT = Detector(
     settings=GatewaySilent,
     subject=Text(zh="网关无消息", en="gateway silent"),
     is_watchdog=True,
+    example=Example(
+        sensors=("mill-river.do",),
+        limits=(("at_least", 900),),
+        healthy=lambda rng: daily(rng, "mill-river.do", days=1, mean=7),
+        faulty=lambda rng: daily(rng, "mill-river.do", days=0.5, mean=7),
+        end_s=86_400,
+    ),
 )

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from citypulse.config.values import DetectorSettings, DurationS, ValueIn
 from citypulse.model import Text
 from rules.detector import SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+from rules.example import Example, daily
 
 SAMPLES_MAX = 64
 
@@ -87,4 +88,18 @@ N_OF_M = Detector(
     subject=Text(zh="{quantity}近期越限次数", en="recent samples of {quantity} beyond the value:"),
     kernel=feature,
     layout=layout,
+    example=Example(
+        sensors=("mill-river.turb",),
+        limits=(("at_least", 3),),
+        settings={"at_least": 100.0},
+        healthy=lambda rng: [
+            (t, s, 400.0 if k % 20 == 0 else x)  # a bubble on the lens now and then
+            for k, (t, s, x) in enumerate(daily(rng, "mill-river.turb", days=2, mean=30, noise=5))
+        ],
+        faulty=lambda rng: [
+            (t, s, 400.0 if k % 2 == 0 else x)
+            for k, (t, s, x) in enumerate(daily(rng, "mill-river.turb", days=1, mean=30, noise=5))
+        ],
+        end_s=2 * 86_400,
+    ),
 )

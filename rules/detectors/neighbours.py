@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from citypulse.config.values import DetectorSettings, DurationS, ValueIn
 from citypulse.model import Rule, Text
 from rules.detector import LOSS, SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+from rules.example import Example, daily, merged
 from rules.neighbourhood import City
 
 NEIGHBOURS_MAX = 32  # the nearest are taken
@@ -132,4 +133,20 @@ NEIGHBOURS = Detector(
     kernel=feature,
     layout=layout,
     inputs=inputs,
+    example=Example(
+        sensors=("well-01.ch4", "well-02.ch4", "well-03.ch4"),
+        limits=(("at_least", 2),),
+        settings={"at_least": 1.0},
+        healthy=lambda rng: merged(
+            daily(rng, "well-01.ch4", days=1, mean=1.5, noise=0.1),  # sewer gas in a single well
+            daily(rng, "well-02.ch4", days=1, mean=0.2, noise=0.05),
+            daily(rng, "well-03.ch4", days=1, mean=0.2, noise=0.05),
+        ),
+        faulty=lambda rng: merged(
+            daily(rng, "well-01.ch4", days=1, mean=1.5, noise=0.1),
+            daily(rng, "well-02.ch4", days=1, mean=1.5, noise=0.1),
+            daily(rng, "well-03.ch4", days=1, mean=0.2, noise=0.05),
+        ),
+        end_s=86_400,
+    ),
 )

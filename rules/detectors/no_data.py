@@ -13,6 +13,7 @@ from pydantic import Field
 from citypulse.config.values import DetectorSettings, DurationS
 from citypulse.model import Text
 from rules.detector import Detector
+from rules.example import Example, daily, merged
 
 
 class NoData(DetectorSettings):
@@ -28,4 +29,16 @@ NO_DATA = Detector(
     settings=NoData,
     subject=Text(zh="无可用数据", en="no usable data"),
     is_watchdog=True,
+    example=Example(
+        sensors=("mill-river.do", "mill-river.ph"),
+        limits=(("at_least", 900),),
+        settings={"after": 900},
+        healthy=lambda rng: merged(
+            daily(rng, "mill-river.do", days=1, mean=7), daily(rng, "mill-river.ph", days=1, mean=7)
+        ),
+        faulty=lambda rng: merged(
+            daily(rng, "mill-river.do", days=0.5, mean=7), daily(rng, "mill-river.ph", days=1, mean=7)
+        ),
+        end_s=86_400,
+    ),
 )

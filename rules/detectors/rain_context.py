@@ -17,6 +17,7 @@ from pydantic import Field
 from citypulse.config.values import DetectorSettings, DurationS
 from citypulse.model import Rule, Text
 from rules.detector import LOSS, SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+from rules.example import Example, daily, merged
 from rules.neighbourhood import City
 
 RAIN = "rain"  # the quantity, mm/h
@@ -92,4 +93,17 @@ RAIN_CONTEXT = Detector(
     kernel=feature,
     layout=layout,
     inputs=inputs,
+    example=Example(
+        sensors=("mill-river.turb", "mill-roof.rain"),
+        limits=(("at_least", 100),),
+        healthy=lambda rng: merged(
+            [(t, s, x + 200 * (t > 43_200)) for t, s, x in daily(rng, "mill-river.turb", days=1, mean=30, noise=5)],
+            [(t, s, 15.0 * (t > 40_000)) for t, s, _ in daily(rng, "mill-roof.rain", days=1, mean=0)],
+        ),
+        faulty=lambda rng: merged(
+            [(t, s, x + 200 * (t > 43_200)) for t, s, x in daily(rng, "mill-river.turb", days=1, mean=30, noise=5)],
+            daily(rng, "mill-roof.rain", days=1, mean=0),
+        ),
+        end_s=86_400,
+    ),
 )

@@ -16,6 +16,7 @@ from pydantic import Field
 from citypulse.config.values import DetectorSettings, DurationS
 from citypulse.model import Text
 from rules.detector import SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+from rules.example import Example, daily, merged, ramp
 
 POINTS_MAX = 16  # 120 slopes; more points cost quadratically and hardly change a median
 PAIRS_MAX = POINTS_MAX * (POINTS_MAX - 1) // 2
@@ -112,4 +113,15 @@ RATE = Detector(
     subject=Text(zh="{quantity}变化率", en="rate of {quantity}"),
     kernel=feature,
     layout=layout,
+    example=Example(
+        sensors=("mill-underpass.depth",),
+        limits=(("at_least", 5 / 300),),  # +5 cm in 5 min (domain.md 3.3)
+        healthy=lambda rng: daily(rng, "mill-underpass.depth", days=2, mean=3, swing=2, noise=0.3, every_s=120),
+        faulty=lambda rng: merged(
+            daily(rng, "mill-underpass.depth", days=1, mean=3, noise=0.3, every_s=120),
+            ramp("mill-underpass.depth", 3, 30, start_s=86_400, lasts_s=960, every_s=120),
+        ),
+        end_s=2 * 86_400,
+        cadence_s=120,
+    ),
 )

@@ -13,6 +13,7 @@ from pydantic import Field
 from citypulse.config.values import DetectorSettings, ValueIn
 from citypulse.model import Text
 from rules.detector import SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+from rules.example import Example, daily, merged, ramp
 
 
 class Stuck(DetectorSettings):
@@ -72,4 +73,14 @@ STUCK = Detector(
     subject=Text(zh="{quantity}读数不变", en="{quantity} unchanged"),
     kernel=feature,
     layout=layout,
+    example=Example(
+        sensors=("mill-river.do",),
+        limits=(("at_least", 6 * 3600),),
+        healthy=lambda rng: daily(rng, "mill-river.do", days=2, mean=7, swing=2, noise=0.05),
+        faulty=lambda rng: merged(
+            daily(rng, "mill-river.do", days=1, mean=7, swing=2, noise=0.05),
+            ramp("mill-river.do", 7.1, 7.1, start_s=86_400, lasts_s=8 * 3600),
+        ),
+        end_s=2 * 86_400,
+    ),
 )

@@ -17,6 +17,7 @@ from pydantic import Field
 from citypulse.config.values import DetectorSettings, ValueIn
 from citypulse.model import Text
 from rules.detector import SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+from rules.example import Example, daily
 
 DAYS_MAX = 14
 HOUR_MS = 3_600_000
@@ -109,4 +110,15 @@ SUDDEN_CHANGE = Detector(
     subject=Text(zh="{quantity}与同时段常值之比", en="{quantity} over its usual value at this hour:"),
     kernel=feature,
     layout=layout,
+    example=Example(
+        sensors=("mill-river.nh3n",),
+        limits=(("at_least", 2),),
+        healthy=lambda rng: daily(rng, "mill-river.nh3n", days=10, mean=0.6, swing=0.25, noise=0.03, every_s=3600),
+        faulty=lambda rng: [
+            (t, s, 2.5 * x if t > 8.5 * 86_400 else x)
+            for t, s, x in daily(rng, "mill-river.nh3n", days=10, mean=0.6, swing=0.25, noise=0.03, every_s=3600)
+        ],
+        end_s=10 * 86_400,
+        cadence_s=3600,
+    ),
 )

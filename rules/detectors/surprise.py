@@ -14,6 +14,7 @@ from pydantic import Field
 from citypulse.config.values import DetectorSettings, DurationS
 from citypulse.model import Text
 from rules.detector import Detector, LaneSpec, Layout
+from rules.example import Example, Readings, daily
 
 from . import surprise_kernels as kernels
 
@@ -64,10 +65,29 @@ def layout(lanes: Sequence[LaneSpec]) -> Layout:
     return Layout(params=(params,), memory=tuple(memory))
 
 
+def _healthy(rng: np.random.Generator) -> Readings:
+    return daily(rng, "mill-underpass.depth", days=8, mean=30, swing=8, noise=1)
+
+
+def _faulty(rng: np.random.Generator) -> Readings:
+    """On the seventh day the rhythm is missing: every single value is one often seen before."""
+    return [
+        (t, sensor, 30.0 + float(rng.standard_normal()) if 6.1 * 86_400 < t < 7.1 * 86_400 else value)
+        for t, sensor, value in _healthy(rng)
+    ]
+
+
 SURPRISE = Detector(
     name="surprise",
     settings=Surprise,
     subject=Text(zh="{quantity}罕见程度", en="surprise of {quantity}"),
     kernel=kernels.feature,
     layout=layout,
+    example=Example(
+        sensors=("mill-underpass.depth",),
+        limits=(("at_least", 6.5),),
+        healthy=_healthy,
+        faulty=_faulty,
+        end_s=8 * 86_400,
+    ),
 )

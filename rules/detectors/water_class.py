@@ -17,6 +17,7 @@ from pydantic import Field
 from citypulse.config.values import DetectorSettings, DurationS
 from citypulse.model import Rule, Text
 from rules.detector import LOSS, SKIP, SUSPECT, Array, Detector, LaneSpec, Layout
+from rules.example import Example, daily, merged
 from rules.neighbourhood import City
 
 CLASSES = 5
@@ -220,6 +221,21 @@ WATER_CLASS = Detector(
     layout=class_layout,
     inputs=class_inputs,
     names=CLASS_NAMES,
+    example=Example(
+        sensors=("mill-river.do", "mill-river.nh3n", "mill-river.ph"),
+        limits=(("at_least", 5),),
+        healthy=lambda rng: merged(
+            daily(rng, "mill-river.do", days=2, mean=7, swing=1, noise=0.1),
+            daily(rng, "mill-river.nh3n", days=2, mean=0.6, noise=0.03, every_s=14_400),
+            daily(rng, "mill-river.ph", days=2, mean=7.4, noise=0.05),
+        ),
+        faulty=lambda rng: merged(
+            daily(rng, "mill-river.do", days=2, mean=7, swing=1, noise=0.1),
+            daily(rng, "mill-river.nh3n", days=2, mean=1.8, noise=0.03, every_s=14_400),
+            daily(rng, "mill-river.ph", days=2, mean=7.4, noise=0.05),
+        ),
+        end_s=2 * 86_400,
+    ),
 )
 BLACK_ODOROUS_WATER = Detector(
     name="black_odorous",
@@ -229,4 +245,17 @@ BLACK_ODOROUS_WATER = Detector(
     layout=grade_layout,
     inputs=grade_inputs,
     names=GRADE_NAMES,
+    example=Example(
+        sensors=("mill-river.do", "mill-river.clarity"),
+        limits=(("at_least", 1),),
+        healthy=lambda rng: merged(
+            daily(rng, "mill-river.do", days=2, mean=5, swing=1, noise=0.1),
+            daily(rng, "mill-river.clarity", days=2, mean=60, noise=3, every_s=3600),
+        ),
+        faulty=lambda rng: merged(
+            daily(rng, "mill-river.do", days=2, mean=5, swing=1, noise=0.1),
+            daily(rng, "mill-river.clarity", days=2, mean=15, noise=1, every_s=3600),
+        ),
+        end_s=2 * 86_400,
+    ),
 )

@@ -99,7 +99,7 @@ def test_the_whole_is_sound(tmp_path: Path, extensions: Extensions) -> None:
 
 
 @given(path=st.sampled_from(PATHS), what=ODD, removes=st.booleans())
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_one_thing_broken_ends_in_diagnostics(
     tmp_path: Path, extensions: Extensions, path: tuple[Any, ...], what: Any, removes: bool
 ) -> None:

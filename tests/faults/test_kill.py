@@ -83,11 +83,19 @@ def outcome(data: Path, base_ms: int) -> Outcome:
         numbers |= {a.id: f"{a.dedup_key}#{a.occurrence}" for a in ledger.alarms(state="all", limit=100_000)}
         events = [r.event for r in ledger.events(limit=1_000_000)]
         steps = [
-            (numbers[e.subject], e.kind, e.from_state, e.to_state, e.event_ms - base_ms if e.kind in BY_THE_SENSOR else 0)
+            (
+                numbers[e.subject],
+                e.kind,
+                e.from_state,
+                e.to_state,
+                e.event_ms - base_ms if e.kind in BY_THE_SENSOR else 0,
+            )
             for e in events
             if e.kind not in BY_THE_WALL
         ]
-        orders = [(o.cause, o.asset, o.state.value, o.level, o.team, len(o.alarm_ids)) for o in ledger.orders(limit=100_000)]
+        orders = [
+            (o.cause, o.asset, o.state.value, o.level, o.team, len(o.alarm_ids)) for o in ledger.orders(limit=100_000)
+        ]
         notices = [
             (numbers[r.notice.subject], r.notice.kind.value, r.notice.channel, r.notice.target, r.notice.title)
             for r in ledger.outbox_rows(limit=1_000_000)
@@ -175,4 +183,3 @@ def test_five_kills_change_nothing(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_fifty_kills_change_nothing(tmp_path: Path) -> None:
     compare(tmp_path, kills=50, rounds=1500, seed=int(os.environ.get("KILL_SEED", "7")))
-

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from citypulse.model import Lane, Quality, ReadingBatch, SensorTable
+from ingest.qc.controller import QualityControl
+from ingest.qc.settings import FlatLine, SensorQuality, Spike
 from ingest.quality import Grader
 from ingest.registry import Registry
 from tests.ingest.town import T0, make_config, sensor
@@ -150,53 +152,46 @@ def test_a_clock_that_runs_ahead_never_closes_the_way_for_right_readings() -> No
     assert batch.lane.tolist() == [Lane.QUARANTINED, Lane.LIVE]
 
 
-class Doubter:
-    """A quality control that doubts every second LIVE reading of a batch-spanning count, and says so one late."""
-
-    def __init__(self) -> None:
-        self.seen = 0
-
-    def apply(self, batch: ReadingBatch):
-        flags = batch.quality.copy()
-        amended = []
-        for k in range(len(batch)):
-            if batch.lane[k] == Lane.LIVE:
-                self.seen += 1
-                if self.seen % 2 == 0:
-                    flags[k] = Quality.SUSPECT
-                    amended.append((batch.sensor[k], batch.time_ms[k]))
-        amendments = ReadingBatch.of(
-            [a[0] for a in amended], [a[1] for a in amended], [0.0] * len(amended),
-            quality=[Quality.FAIL] * len(amended),
-        )  # fmt: skip
-        return type("V", (), {"flags": flags, "amendments": amendments})
-
-    def state(self):
-        return {"seen": self.seen}
-
-    def restore(self, state) -> None:
-        if not isinstance(state["seen"], int):
-            raise ValueError("made for other settings")  # noqa: TRY004 - as ingest.qc does
-        self.seen = state["seen"]
+def real_control(n: int) -> QualityControl:
+    """The QARTOD tests themselves: a spike is known one reading late, a flat line after three."""
+    tests = SensorQuality(
+        spike=Spike(suspect=5, fail=10), flat_line=FlatLine(tolerance=0.01, suspect_after_s=120, fail_after_s=240)
+    )
+    return QualityControl([tests] * n, [60.0] * n)
 
 
-def test_further_tests_see_the_range_flags_and_have_the_last_word() -> None:
-    grader = Grader(REGISTRY, Doubter())
-    rows = [(0, T0 + 1000 * k, 200.0 if k == 2 else 1.0, 0) for k in range(3)]
-    graded = grader.grade(*arrays(rows, [T0 + 5000] * 3))
-    assert graded.batch.quality.tolist() == [Quality.GOOD, Quality.SUSPECT, Quality.FAIL]
+def minutes(*values: float, start: int = 0) -> tuple:
+    rows = [(0, T0 + 60_000 * (start + k), v, 0) for k, v in enumerate(values)]
+    return arrays(rows, [r[1] + 500 for r in rows])
+
+
+def test_further_tests_see_the_range_flags_and_may_amend_what_was_said_before() -> None:
+    grader = Grader(REGISTRY, real_control(3))
+    graded = grader.grade(*minutes(1.0, 2.0, 30.0, 3.0, 200.0))
+    assert graded.batch.quality[4] == Quality.FAIL
     assert graded.amendments is not None
-    assert graded.amendments.time_ms.tolist() == [T0 + 1000]
-    assert graded.amendments.quality.tolist() == [Quality.FAIL]
+    amended = dict(zip(graded.amendments.time_ms.tolist(), graded.amendments.quality.tolist(), strict=True))
+    assert amended[T0 + 2 * 60_000] == Quality.FAIL  # the spike, known when the next reading came
+    assert (graded.amendments.received_ms > graded.amendments.time_ms).all()
 
 
-def test_replay_advances_further_tests_too_and_a_changed_setting_only_costs_their_memory() -> None:
-    live, again = Grader(REGISTRY, Doubter()), Grader(REGISTRY, Doubter())
-    rows = [(0, T0 + 1000 * k, 1.0, 0) for k in range(3)]
-    again.replay(live.grade(*arrays(rows, [T0 + 5000] * 3)).batch)
-    assert again.state()["control"] == live.state()["control"] == {"seen": 3}
-    state = live.state() | {"control": {"seen": "three"}}
-    fresh = Grader(REGISTRY, Doubter())
-    fresh.restore(state)
-    assert fresh.state()["control"] == {"seen": 0}
-    assert fresh.newest_ms[0] == T0 + 2000
+def test_replay_advances_further_tests_exactly() -> None:
+    live, again = Grader(REGISTRY, real_control(3)), Grader(REGISTRY, real_control(3))
+    for k in range(4):
+        again.replay(live.grade(*minutes(5.0, 5.0, 9.0 + k, start=3 * k)).batch)
+    for name, value in live.state()["control"].items():
+        assert np.array_equal(value, again.state()["control"][name], equal_nan=True), name
+    rest = minutes(5.0, 40.0, 5.0, start=12)
+    one, other = live.grade(*(a.copy() for a in rest)), again.grade(*rest)
+    assert same(one.batch, other.batch)
+    assert one.amendments is not None
+    assert other.amendments is not None
+    assert same(one.amendments, other.amendments)
+
+
+def test_settings_that_changed_cost_only_the_memory_of_further_tests() -> None:
+    small, large = Grader(REGISTRY, real_control(3)), Grader(registry_of(5), real_control(5))
+    small.grade(*minutes(5.0, 6.0))
+    large.restore(small.state())
+    assert large.newest_ms[0] == T0 + 60_000
+    assert large.state()["control"]["count"][0] == 0

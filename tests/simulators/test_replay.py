@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from citypulse.cli.simulate import command
 from citypulse.clock import SystemClock
 from citypulse.readings_files import read_readings
 from simulators.replay import Replay
@@ -139,14 +139,8 @@ sites:
 
 def simulate(tmp_path: Path, *words: str) -> tuple[int, dict, str]:
     (tmp_path / "sensors.yaml").write_text(YAML)
-    ended = subprocess.run(
-        [sys.executable, "-m", "citypulse", "simulate", "--config", str(tmp_path / "sensors.yaml"), "--json", *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return ended.returncode, json.loads(ended.stdout) if ended.stdout else {}, ended.stderr
+    done = CliRunner().invoke(command, ["--config", str(tmp_path / "sensors.yaml"), "--json", *words])
+    return done.exit_code, json.loads(done.stdout) if done.stdout else {}, done.stderr
 
 
 def test_the_command_replays_until_durable_and_says_so_by_its_exit(city, tmp_path):

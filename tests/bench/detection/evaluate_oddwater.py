@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from qc_common import HERE, Layout, evaluate
 
-LAYOUT = Layout("Timestamp", ("Tur", "Cond", "Level"))
+LAYOUT = Layout("Timestamp", ("Level", "Cond", "Tur"))
 PUBLISHED = """\
                                               Sandy T-C / T-C-L    Pioneer T-C / T-C-L    (optimised precision OP)
 oddwater, best of 8 methods (batch)           0.80 / 0.83          0.88 / 0.86            PPV 0.83-1.00

@@ -1,0 +1,150 @@
+"""multivariate: how unusual a whole site is, from several of its channels together, as a multiple of its usual extreme.
+
+One channel that jumps is an instrument; several that move together are the water. `vote` asks that `agree`
+channels be beyond their usual extreme at once; `pca` measures the distance from how the channels usually move
+together (Hotelling's T² and the residual Q). 1 is the usual extreme, so a limit of 1 can fire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from citypulse.config.values import DetectorSettings, DurationS
+from citypulse.model import Text
+from rules.detector import Detector, LaneSpec, Layout
+from rules.example import Example, Readings, daily, merged
+
+from . import multivariate_kernels as kernels
+
+_METHODS = {"vote": kernels.VOTE, "pca": kernels.PCA}
+
+
+class Multivariate(DetectorSettings):
+    """Times are counted in beats: `beat`, or the slowest channel's cadence.
+
+    `agree`: channels that must be unusual together (vote). `smooth`: a moving average before anything else.
+    `follow`: how fast a channel's centre moves to where the channel is; null = never after the warm-up.
+    `extreme`: the share of deviations within the usual extreme. `memory`: how long it remembers; null = the warm-up only.
+    `needed` of the last `window` beats must reach the limit (a binomial event discriminator, as in EPA CANARY).
+    `freeze_at`: a row this unusual teaches nothing, for at most `freeze_for`; then it has become normal.
+    `gap`: a site silent for longer begins again where it is. `share`: variance explained by the kept axes (pca).
+
+    Defaults: follow 5, window 8, needed 5, extreme 0.995, memory a week at 1 min are the middle of a plateau on the
+    first half of GECCO-2018 (docs/reference/detectors-statistical.md).
+    """
+
+    scope: ClassVar[Literal["site"]] = "site"
+    limits_in: ClassVar[Literal["none"]] = "none"
+    method: Literal["vote", "pca"] = "vote"
+    agree: int = Field(default=2, ge=1, le=kernels.CHANNELS_MAX)
+    beat: DurationS | None = Field(default=None, gt=0)
+    smooth: DurationS = Field(default=0.0, ge=0)
+    follow: DurationS | None = Field(default=300.0, gt=0)
+    stretch: float = Field(default=2.0, gt=0)
+    extreme: float = Field(default=0.995, gt=0.5, lt=1)
+    memory: DurationS | None = Field(default=604_800.0, gt=0)
+    warm_up: int = Field(default=1440, ge=50, le=1_000_000)
+    window: int = Field(default=8, ge=1, le=kernels.WINDOW_MAX)
+    needed: int = Field(default=5, ge=1, le=kernels.WINDOW_MAX)
+    freeze_at: float | None = Field(default=None, gt=0)
+    freeze_for: DurationS = Field(default=86_400.0, gt=0)
+    gap: DurationS = Field(default=3600.0, gt=0)
+    share: float = Field(default=0.9, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _needed_fits(self) -> Multivariate:
+        if self.needed > self.window:
+            raise ValueError(f"needed {self.needed} of the last {self.window} beats can never be")
+        return self
+
+
+def _beats(duration_s: float | None, beat_s: float) -> float:
+    """Return a duration in beats, at least one; never (None) is infinite."""
+    return np.inf if duration_s is None else max(duration_s / beat_s, 1.0)
+
+
+def arrays(settings: Sequence[Multivariate], channels: Sequence[int], cadence_s: Sequence[float]) -> tuple[Any, ...]:
+    """Return (params, *memory) for one site per settings, as `kernels.step` takes them; memory is 3.4 kB a site.
+
+    channels: how many each site has, 1 to 16, numbered by slot · cadence_s: its slowest channel's.
+    """
+    n = len(settings)
+    params = np.zeros(n, kernels.PARAMS)
+    for row, (one, count, cadence) in enumerate(zip(settings, channels, cadence_s, strict=True)):
+        if not 1 <= count <= kernels.CHANNELS_MAX:
+            raise ValueError(f"multivariate looks at 1 to {kernels.CHANNELS_MAX} channels of a site, not {count}")
+        beat = one.beat or cadence
+        params[row] = (
+            count,
+            _METHODS[one.method],
+            min(one.agree, count),
+            max(round(beat * 1000), 1),
+            _beats(one.smooth, beat),
+            _beats(one.follow, beat),
+            one.stretch,
+            one.extreme,
+            _beats(one.memory, beat),
+            one.warm_up,
+            one.window,
+            one.needed,
+            np.inf if one.freeze_at is None else one.freeze_at,
+            round(_beats(one.freeze_for, beat)),
+            round(one.gap * 1000),
+            one.share,
+        )
+    wide = kernels.CHANNELS_MAX
+    return (
+        params,
+        np.zeros(n, kernels.SITE),
+        np.zeros((n, wide), kernels.CHANNEL),
+        np.zeros((n, kernels.WINDOW_MAX)),
+        np.zeros((n, wide + 1, wide)),
+    )
+
+
+def layout(lanes: Sequence[LaneSpec]) -> Layout:
+    """Give each site its open row, channels, last scores and axes."""
+    params, *memory = arrays(
+        [lane.settings for lane in lanes],
+        [len(lane.inputs) for lane in lanes],
+        [lane.cadence_ms / 1000.0 for lane in lanes],
+    )
+    return Layout(params=(params,), memory=tuple(memory))
+
+
+def _healthy(rng: np.random.Generator) -> Readings:
+    return merged(
+        daily(rng, "mill.ph", days=2.5, mean=7.6, swing=0.2, noise=0.02, every_s=60),
+        daily(rng, "mill.do", days=2.5, mean=8, swing=1, noise=0.05, every_s=60),
+        daily(rng, "mill.cond", days=2.5, mean=420, swing=15, noise=2, every_s=60),
+    )
+
+
+def _faulty(rng: np.random.Generator) -> Readings:
+    """For twenty minutes something else flows by: pH and oxygen move together, each by less than on any day."""
+    moved = {"mill.ph": -0.3, "mill.do": -0.8, "mill.cond": 0.0}
+    return [
+        (t, sensor, value + (moved[sensor] * min((t - 180_000) / 600, 1) if 180_000 <= t < 181_200 else 0))
+        for t, sensor, value in _healthy(rng)
+    ]
+
+
+MULTIVARIATE = Detector(
+    name="multivariate",
+    settings=Multivariate,
+    subject=Text(zh="多参数异常程度", en="joint departure of the site's channels"),
+    kernel=kernels.feature,
+    layout=layout,
+    example=Example(
+        sensors=("mill.ph", "mill.do", "mill.cond"),
+        limits=(("at_least", 1),),
+        healthy=_healthy,
+        faulty=_faulty,
+        end_s=2.5 * 86_400,
+        cadence_s=60,
+    ),
+)
