@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from citypulse.model import Alarm, CityConfig, NoticeKind, OrderState, Rule, Text, WorkOrder
 
+from .escalation import WIDER_FROM
 from .lifecycle import regions_of
 from .pen import Pen, Way
 from .routes import NoticeReason, RouteTable
@@ -71,7 +72,16 @@ class AlarmCaller:
         self._wants = {}
         return changed
 
-    def _tell(self, pen: Pen, alarm: Alarm, reason: NoticeReason, ways: Iterable[Way]) -> Alarm:
+    def remind(self, pen: Pen, alarm: Alarm) -> Alarm:
+        """Tell again that nobody has acknowledged; from the third reminder on, tell every desk."""
+        ways = self._routes.of_alarm(alarm)
+        if alarm.reminded > WIDER_FROM:
+            ways = tuple({way.key: way for way in (*ways, *self._routes.every_desk(alarm.level))}.values())
+        alarm = self._tell(pen, alarm, NoticeReason.REMINDED, ways, step=alarm.reminded)
+        pen.effects.alarms[alarm.id] = alarm
+        return alarm
+
+    def _tell(self, pen: Pen, alarm: Alarm, reason: NoticeReason, ways: Iterable[Way], *, step: int = 0) -> Alarm:
         title, body = alarm_notice(alarm, reason, self._rule_of(alarm), self._sites.get(alarm.site), self._zone)
         told = dict.fromkeys(alarm.told)
         for way in ways:
@@ -84,6 +94,7 @@ class AlarmCaller:
                 level=alarm.level,
                 title=title,
                 body=body,
+                step=step,
             )
             told[way.key] = None
         return replace(alarm, told=tuple(told))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -32,6 +31,7 @@ from citypulse.model import (
 )
 
 from .announce import AlarmCaller
+from .escalation import next_call_ms, steps_passed
 from .facts import Atlas, because, draft, facts, origin, peak
 from .hiding import Hiding
 from .lifecycle import is_retained, letter, regions_of, step_alarm
@@ -40,6 +40,7 @@ from .pen import Pen
 from .routes import NoticeReason
 from .sight import OWN, Sight
 from .state import Opening, OpenState
+from .texts import span
 from .verbs import AlarmDesk
 
 ANSWERS_MAX: Final = 10_000  # answers remembered for commands that come twice; the ledger remembers longer
@@ -134,15 +135,18 @@ class Desk:
 
     def _raise(self, pen: Pen, t: Transition, key: str, previous: Alarm | None) -> None:
         new = self._draft(pen, t, key)
+        more: dict[str, Any] = {"suppressed_by": self._hiding.hidden_by(new, self.live)}
         if previous is not None:
             self._supersede(pen, previous, new)
             # What an operator put aside stays aside: a shelf is for the point, not for one peak of it.
-            new = replace(new, shelved_until_ms=previous.shelved_until_ms, is_out_of_service=previous.is_out_of_service)
-        silences = self._sight.silences_over(new)
-        if silences:
-            new = replace(new, quality=AlarmQuality.STALE, stale_by=silences, stale_ms=t.event_ms)
-        new = replace(new, suppressed_by=self._hiding.hidden_by(new, self.live))
-        new = pen.alarm(new, "raised", because(t, new), event_ms=t.event_ms, data=facts(t, new), is_new=True)
+            more["shelved_until_ms"] = previous.shelved_until_ms
+            more["is_out_of_service"] = previous.is_out_of_service
+        if silences := self._sight.silences_over(new):
+            more |= {"quality": AlarmQuality.STALE, "stale_by": silences, "stale_ms": t.event_ms}
+        is_hidden = bool(more["suppressed_by"] or more.get("shelved_until_ms") or more.get("is_out_of_service"))
+        more["called_ms"] = 0 if is_hidden else pen.now_ms
+        record = {**facts(t, new), "hidden_by": list(more["suppressed_by"])}
+        new = pen.alarm(new, "raised", because(t, new), event_ms=t.event_ms, data=record, changes=more, is_new=True)
         self._keep(new)
         self._after(pen, new, NoticeReason.FIRST, is_raise=True)
         for number in self._hiding.candidates(new):
@@ -177,6 +181,7 @@ class Desk:
         }
         if is_worse:
             changes |= {"because_zh": t.because.zh, "because_en": t.because.en, "acked_by": "", "acked_ms": None}
+            changes |= {"called_ms": pen.now_ms, "reminded": 0}
         new = self._step(pen, alarm, "worsen" if is_worse else "ease", "worsened" if is_worse else "eased",
                          because(t, alarm), event_ms=t.event_ms, data=facts(t, alarm), changes=changes)  # fmt: skip
         if is_worse:
@@ -264,6 +269,8 @@ class Desk:
 
     def uncover(self, pen: Pen, alarm: Alarm, event: str, kind: str, why: str, **more: Any) -> Alarm:
         """End an overlay; if it was the last and the alarm is active, it is announced again."""
+        if regions_of(alarm).overlays == 1:
+            more["changes"] = {**more.get("changes", {}), "called_ms": pen.now_ms, "reminded": 0}
         new = self._step(pen, alarm, event, kind, why, **more)
         if new.condition is not Condition.NORMAL and regions_of(new).overlays == 0:
             self._after(pen, new, NoticeReason.AGAIN if new.told else NoticeReason.FIRST, is_raise=False)
@@ -291,9 +298,20 @@ class Desk:
         while self._heap and self._heap[0][0] <= pen.now_ms:
             at_ms, number = heapq.heappop(self._heap)
             alarm = self.alarms.get(number)
-            if alarm is not None and alarm.shelved_until_ms is not None and alarm.shelved_until_ms <= pen.now_ms:
+            if alarm is None:
+                continue
+            if alarm.shelved_until_ms is not None and alarm.shelved_until_ms <= pen.now_ms:
                 self.uncover(pen, alarm, "unshelve", "unshelved", "the shelf has ended | 搁置到期", event_ms=at_ms,
                              changes={"shelved_until_ms": None})  # fmt: skip
+            elif (due_ms := next_call_ms(alarm)) is not None and due_ms <= pen.now_ms:
+                self._remind(pen, alarm)
+
+    def _remind(self, pen: Pen, alarm: Alarm) -> None:
+        waited_s = (pen.now_ms - alarm.called_ms) / 1000
+        step = steps_passed(alarm, pen.now_ms)
+        why = f"not acknowledged for {span(waited_s)}: reminder {step} | {span(waited_s)} 未确认, 第{step}次催办"
+        new = pen.alarm(alarm, "reminded", why, data={"step": step}, changes={"reminded": step})
+        self._keep(self._caller.remind(pen, new))
 
     def _withdraw(self, pen: Pen) -> None:
         """End the alarms of rules that no longer exist: nothing could ever clear them."""
@@ -350,8 +368,9 @@ class Desk:
         if retained:
             self.alarms[alarm.id] = alarm
             self._live[alarm.dedup_key] = alarm.id
-            if alarm.shelved_until_ms is not None:
-                heapq.heappush(self._heap, (alarm.shelved_until_ms, alarm.id))
+            for at_ms in (alarm.shelved_until_ms, next_call_ms(alarm)):
+                if at_ms is not None:
+                    heapq.heappush(self._heap, (at_ms, alarm.id))
         else:
             self.alarms.pop(alarm.id, None)
             if self._live.get(alarm.dedup_key) == alarm.id:

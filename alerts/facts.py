@@ -153,7 +153,6 @@ def facts(t: Transition, alarm: Alarm) -> dict[str, Any]:
         "received_ms": t.received_ms,
         "rule_version": t.rule_version,
         "rule_origin": alarm.rule_origin,
-        "hidden_by": list(alarm.suppressed_by),
     }
 
 

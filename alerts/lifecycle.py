@@ -197,7 +197,9 @@ ALARM_VERBS: Final = {
 
 
 def alarm_verbs(alarm: Alarm, role: str = "") -> tuple[str, ...]:
-    """Return the verbs this alarm accepts now, of one role or of anybody."""
+    """Return the verbs this alarm accepts now, of one role or of anybody; none once it needs nobody any more."""
+    if not is_retained(alarm):
+        return ()
     at = letter(alarm)
     latched = alarm.condition is Condition.LATCHED
     return tuple(

@@ -66,7 +66,7 @@ class OrderBook:
         self._witness = Witness(table)
         for order in sorted(opening.orders, key=lambda o: (o.state_ms, o.id)):
             self._keep(order)
-        self._witness.follow(self.orders.values())
+            self._witness.follow(order)
 
     # ── alarms ──────────────────────────────────────────────────────────────────────────────────
 
@@ -332,8 +332,7 @@ class OrderBook:
         new = pen.order(order, row.done, because, event_ms=event_ms, actor=actor,
                         data={"transition": row.number, **said}, changes=changes_of(step))  # fmt: skip
         self._keep(new)
-        if (order.state in VERIFIED_STATES) != (new.state in VERIFIED_STATES):
-            self._witness.follow(self.orders.values())
+        self._witness.follow(new)
         if new.state in VERIFIED_STATES:
             self._dirty.add(new.id)
         if new.state is not order.state:

@@ -15,6 +15,7 @@ class NoticeReason(Enum):
     FIRST = "first"  # 首次 the alarm was raised
     WORSENED = "worsened"  # 升级 it became more serious
     AGAIN = "again"  # 重新通告 an overlay ended while it was still active
+    REMINDED = "reminded"  # 催办 nobody has acknowledged it yet
     ENDED = "ended"  # 恢复 it returned to normal; goes to all who heard of it
     STEP = "step"  # 工单 an order step concerns this team
     LAMP = "lamp"  # 时限 a clock passed 50, 80, 100 … % of its limit
@@ -40,6 +41,16 @@ class RouteTable:
     def of_alarm(self, alarm: Alarm) -> tuple[Way, ...]:
         """Return who hears of an alarm: the duty desks whose routes match its domain, area and level."""
         return self.duty(alarm.domain, alarm.area, alarm.level)
+
+    def every_desk(self, level: Priority) -> tuple[Way, ...]:
+        """Return the ways to all duty desks, whatever domain and area their routes name."""
+        found: dict[str, Way] = {}
+        for route in self._routes:
+            if self._teams[route.to].kind == "duty" and level <= route.at_least:
+                why = f"escalation; route {route.id} ({route.origin})"
+                way = Way(channel=route.channel, target=route.to, reason=why)
+                found.setdefault(way.key, way)
+        return tuple(found.values())
 
     def duty(self, domain: str, area: str, level: Priority) -> tuple[Way, ...]:
         """Return the ways to duty desks for this domain, area and level."""

@@ -17,12 +17,14 @@ ALARM_HEADS: Final = {
     NoticeReason.FIRST: Text(zh="告警", en="alarm"),
     NoticeReason.WORSENED: Text(zh="升级", en="worse"),
     NoticeReason.AGAIN: Text(zh="仍在告警", en="still in alarm"),
+    NoticeReason.REMINDED: Text(zh="仍无人确认", en="still not acknowledged"),
     NoticeReason.ENDED: Text(zh="恢复", en="back to normal"),
 }
 KINDS: Final = {
     NoticeReason.FIRST: NoticeKind.RAISED,
     NoticeReason.WORSENED: NoticeKind.WORSENED,
     NoticeReason.AGAIN: NoticeKind.RAISED,
+    NoticeReason.REMINDED: NoticeKind.REMINDER,
     NoticeReason.ENDED: NoticeKind.CLEARED,
 }
 

@@ -98,7 +98,7 @@ def _acknowledge(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str)
 
 def _unacknowledge(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Alarm:
     return desk.step(pen, alarm, "unacknowledge", "unacknowledged", why, actor=command.actor,
-                     changes={"acked_by": "", "acked_ms": None})  # fmt: skip
+                     changes={"acked_by": "", "acked_ms": None, "called_ms": pen.now_ms, "reminded": 0})  # fmt: skip
 
 
 def _reset(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Alarm:

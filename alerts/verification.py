@@ -7,7 +7,6 @@ counts. A ring keeps the newest buckets: a window that fails for missing data ca
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,22 +61,27 @@ class Witness:
         self._by_sensor: dict[int, list[tuple[str, int]]] = {}
         self._is_watched = np.zeros(len(table), dtype=np.bool_)
 
-    def follow(self, orders: Iterable[WorkOrder]) -> None:
-        """Watch exactly the orders given that wait for proof; keep the counters of those watched already."""
-        wanted = {o.id: o for o in orders if o.state in VERIFIED_STATES and o.fed_back_ms is not None and o.watched}
-        kept = {
-            name: watch
-            for name, watch in self._watches.items()
-            if name in wanted and watch.fed_back_ms == wanted[name].fed_back_ms
-        }
-        self._watches = {name: kept.get(name) or self._new(order) for name, order in sorted(wanted.items())}
-        self._by_sensor = {}
-        self._is_watched = np.zeros(len(self._table), dtype=np.bool_)
-        for name, watch in self._watches.items():
+    def follow(self, order: WorkOrder) -> None:
+        """Watch an order while it waits for proof, and no longer; a new report starts its counters anew."""
+        is_wanted = order.state in VERIFIED_STATES and order.fed_back_ms is not None and bool(order.watched)
+        watch = self._watches.get(order.id)
+        if watch is not None and (not is_wanted or watch.fed_back_ms != order.fed_back_ms):
+            self._drop(watch)
+            watch = None
+        if is_wanted and watch is None:
+            self._watches[order.id] = watch = self._new(order)
             for place, index in enumerate(watch.sensors.tolist()):
                 if index >= 0:
-                    self._by_sensor.setdefault(index, []).append((name, place))
+                    self._by_sensor.setdefault(index, []).append((order.id, place))
                     self._is_watched[index] = True
+
+    def _drop(self, watch: _Watch) -> None:
+        del self._watches[watch.order]
+        for index in watch.sensors.tolist():
+            if index >= 0:
+                left = [pair for pair in self._by_sensor[index] if pair[0] != watch.order]
+                self._by_sensor[index] = left
+                self._is_watched[index] = bool(left)
 
     def count(self, batch: ReadingBatch) -> set[str]:
         """Count a batch's good live readings; return the orders whose counters moved."""

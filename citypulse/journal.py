@@ -27,10 +27,11 @@ __all__ = ["DamagedError", "Journal", "JournalEntry", "Pruned", "Snapshot", "Usa
 BUDGET_BYTES = 8 << 30  # about three days of a whole city's 1,400 readings/s while a store is down
 NEAR = 0.8  # share of the budget from which the journal says so
 SNAPSHOTS_KEPT = 2  # the second newest is there for the day the newest turns out damaged
-# A slice of a snapshot is one short transaction between two commits of the heart: 1 MiB fsyncs in about 3 ms here.
-SNAPSHOT_SLICE_BYTES = 1 << 20
-PRUNE_TICKS_MAX = 500
-PRUNE_BYTES_MAX = 8 << 20
+# Slices are short transactions between two commits of the heart: each holds it up for a few milliseconds at most.
+SNAPSHOT_SLICE_BYTES = 256 << 10
+SNAPSHOT_DROP_MAX = 8  # slices of an old snapshot deleted at a time
+PRUNE_TICKS_MAX = 200
+PRUNE_BYTES_MAX = 2 << 20
 VACUUM_PAGES = 256  # 2 MiB returned to the disk per slice
 FREE_BYTES_KEPT = 256 << 20  # free pages up to this much stay for reuse
 
@@ -224,8 +225,13 @@ class Journal:
         with self._ledger.writer.transaction() as connection:
             kept = connection.execute(newest).scalars().all()
             connection.execute(sa.delete(head).where(head.c.tick.not_in(kept)))
-            # Parts without a head, also those of a save that was cut short.
-            connection.execute(sa.delete(part).where(part.c.tick.not_in(kept)))
+        # Parts without a head, also those of a save that was cut short.
+        old = sa.select(part.c.tick, part.c.part).where(part.c.tick.not_in(kept)).limit(SNAPSHOT_DROP_MAX)
+        key = sa.tuple_(part.c.tick, part.c.part)
+        is_more = True
+        while is_more:
+            with self._ledger.writer.transaction() as connection:
+                is_more = connection.execute(sa.delete(part).where(key.in_(old))).rowcount == SNAPSHOT_DROP_MAX
 
     def load_snapshot(self) -> Snapshot | None:
         """Return the newest snapshot that is whole, or None. A damaged one is said loudly and passed over."""

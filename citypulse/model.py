@@ -528,6 +528,8 @@ class Alarm:
     rev: int
     told: tuple[str, ...] = ()  # "<channel>|<target>" of each notice of this occurrence: the same hear of its end
     stale_by: tuple[str, ...] = ()  # what stops us from seeing: dedup keys of silences, or "rule" for its own data loss
+    called_ms: int = 0  # when it last asked for attention (our time): reminders count from here; 0 while hidden
+    reminded: int = 0  # how many reminders have gone out since
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,6 +104,9 @@ _TABLE = (
     Unit("m³/s", "flow", 1.0, aliases=("m3/s", "立方米/秒")),
     Unit("m³/h", "flow", 1 / 3600, aliases=("m3/h",)),
     Unit("L/s", "flow", 0.001, aliases=("l/s",)),
+    # volume, base m³
+    Unit("m³", "volume", 1.0, aliases=("m3", "立方米")),
+    Unit("L", "volume", 0.001, aliases=("l", "升")),
     # pressure, base kPa
     Unit("kPa", "pressure", 1.0, aliases=("kpa",)),
     Unit("MPa", "pressure", 1000.0, aliases=("mpa",)),
@@ -200,8 +203,11 @@ def parse_rate(text: str) -> Rate:
     return Rate(measure.value, measure.unit, count * unit.factor)
 
 
-def duration_s(text: str) -> float:
-    """Read `60 s`, `5 min`, `2 h`, `1 d` as seconds; UnitError for anything else, and for the ambiguous `2m`."""
+def duration_s(text: str, *, is_signed: bool = False) -> float:
+    """Read `60 s`, `5 min`, `2 h`, `1 d` as seconds; UnitError for anything else, and for the ambiguous `2m`.
+
+    Only a signed one, such as an offset from UTC, may be negative.
+    """
     number, symbol = _split(text)
     if symbol in {"m", "M", "mo"}:
         amount = text.strip().removesuffix(symbol).strip()
@@ -211,7 +217,7 @@ def duration_s(text: str) -> float:
     unit = lookup(symbol)
     if unit.dimension != "time":
         raise UnitError(f"`{text.strip()}` is not a duration", "write `s`, `min`, `h` or `d`")
-    if number < 0:
+    if number < 0 and not is_signed:
         raise UnitError(f"duration `{text.strip()}` is negative", "a duration is zero or more")
     return number * unit.factor
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from citypulse.model import DeadLetter, RawMessage, Text
 
-from .codecs.decoded import PAYLOAD_MAX_BYTES
+from .codecs.decoded import PAYLOAD_MAX_BYTES, BadReading
 
 KEEP_BYTES = PAYLOAD_MAX_BYTES  # a message within its limit is kept whole; of a longer one, this much
 DETAIL_MAX_CHARS = 300
 PER_MESSAGE_MAX = 100  # bad readings of one message kept one by one; beyond, the message is kept once and whole
+PER_TICK_MAX = 5_000  # likewise, once a tick has so many letters: a flood must not make commits slow
 
 REASONS: dict[str, Text] = {
     "bad_topic": Text(zh="主题不是 city/v1/<网关>/readings 或 state", en="the topic is not one gateways publish to"),
@@ -80,13 +81,13 @@ def make_letter(message: RawMessage, gateway: str, reason: str, detail: str) -> 
     )
 
 
-def make_reading_letter(payload: bytes, gateway: str, reason: str, detail: str, received_ms: int) -> DeadLetter:
-    """Keep one reading of a message; its topic says that it is one reading in native JSON."""
+def make_reading_letter(bad: BadReading, gateway: str, received_ms: int) -> DeadLetter:
+    """Keep one reading of a message; its topic says whether it is one reading in native JSON or a small message."""
     return DeadLetter(
-        topic=f"city/v1/{gateway}/reading",
-        payload=payload[:KEEP_BYTES],
-        reason=reason,
-        detail=detail[:DETAIL_MAX_CHARS],
+        topic=f"city/v1/{gateway}/{'readings' if bad.is_message else 'reading'}",
+        payload=bad.payload[:KEEP_BYTES],
+        reason=bad.reason,
+        detail=bad.detail[:DETAIL_MAX_CHARS],
         gateway=gateway,
         received_ms=received_ms,
     )

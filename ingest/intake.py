@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import structlog
-from numpy.typing import NDArray
 
 from citypulse.errors import PayloadError
 from citypulse.model import DeadLetter, GatewayHeard, RawMessage, ReadingBatch
@@ -23,7 +22,7 @@ from citypulse.model import DeadLetter, GatewayHeard, RawMessage, ReadingBatch
 from .codecs import CODECS
 from .codecs.decoded import TIME_MAX_MS, TIME_MIN_MS, BadReading, Codec, Decoded, NumberedPayloadError
 from .codecs.native import decode_reading, dump, with_names
-from .deadletter import PER_MESSAGE_MAX, make_letter, make_reading_letter
+from .deadletter import PER_MESSAGE_MAX, PER_TICK_MAX, make_letter, make_reading_letter
 from .gateways import OFFLINE, ONLINE, GatewayRecord, Gateways
 from .quality import Grader
 from .registry import REFUSALS, Registry, Resolved
@@ -79,7 +78,8 @@ class _Columns:
     value: array[float] = field(default_factory=lambda: array("d"))
     rows: array[int] = field(default_factory=lambda: array("i"))  # readings of each message that has any
     received_ms: array[int] = field(default_factory=lambda: array("q"))  # of each of those
-    source: list[tuple[str, Decoded, int]] = field(default_factory=list)  # gateway, message, line of each of those
+    # of each of those: gateway, message, what was in it, its line
+    source: list[tuple[str, RawMessage, Decoded, int]] = field(default_factory=list)
     dead: list[DeadLetter] = field(default_factory=list)
     total: int = 0
     repeated: int = 0
@@ -189,7 +189,7 @@ class Intake:
         got.total += n
         got.rows.append(n)
         got.received_ms.append(message.received_ms)
-        got.source.append((route.gateway, decoded, len(got.lines) - 1))
+        got.source.append((route.gateway, message, decoded, len(got.lines) - 1))
 
     def _hear(
         self, route: _Route, message: RawMessage, boot: str | None, seq: int | None, sent_ms: int | None, got: _Columns
@@ -285,14 +285,18 @@ class Intake:
                 for k in refused[: PER_MESSAGE_MAX + 1]
             ),
         ]
-        if len(bad) > PER_MESSAGE_MAX:
-            detail = f"{len(decoded.bad) + len(refused)} bad readings, the first: {bad[0].detail}"
-            got.dead.append(make_letter(message, route.gateway, bad[0].reason, detail))
-        else:
-            got.dead.extend(
-                make_reading_letter(b.payload, route.gateway, b.reason, b.detail, message.received_ms) for b in bad
-            )
+        self._keep_bad(bad, len(decoded.bad) + len(refused), route.gateway, message, got)
         return len(refused) < len(names)
+
+    def _keep_bad(
+        self, bad: Sequence[BadReading], count: int, gateway: str, message: RawMessage, got: _Columns
+    ) -> None:
+        """Keep a few bad readings one by one, many as the one message they came in."""
+        if len(bad) > PER_MESSAGE_MAX or len(got.dead) > PER_TICK_MAX:
+            detail = f"{count} bad readings, the first: {bad[0].detail}"
+            got.dead.append(make_letter(message, gateway, bad[0].reason, detail))
+        else:
+            got.dead.extend(make_reading_letter(b, gateway, message.received_ms) for b in bad)
 
     # ── grading ─────────────────────────────────────────────────────────────────────────────────
 
@@ -303,29 +307,34 @@ class Intake:
         rows = np.array(got.rows, np.int64)
         # A replayed letter may carry an older stamp than its neighbours; within a batch time never goes back.
         received_ms = np.maximum.accumulate(np.repeat(np.array(got.received_ms, np.int64), rows))
-        is_timely = (time_ms >= TIME_MIN_MS) & (time_ms < TIME_MAX_MS)
-        is_finite = ~np.isinf(value)
-        is_good = (sensor >= 0) & is_timely & is_finite
+        is_good = (sensor >= 0) & (time_ms >= TIME_MIN_MS) & (time_ms < TIME_MAX_MS) & ~np.isinf(value)
         if not is_good.all():
             starts = np.cumsum(rows) - rows
-            for row in np.flatnonzero((sensor >= 0) & ~is_good).tolist():
-                self._bury_row(row, starts, bool(is_timely[row]), got)
+            late = np.flatnonzero((sensor >= 0) & ~is_good)  # the others are letters already
+            owners = np.searchsorted(starts, late, side="right") - 1
+            found, first = np.unique(owners, return_index=True)
+            pieces = np.split(late, first[1:]) if len(late) else []
+            for k, row in zip(found.tolist(), pieces, strict=True):
+                self._bury_rows(got, (row - starts[k]).tolist(), *got.source[k])
             sensor, time_ms, value = sensor[is_good], time_ms[is_good], value[is_good]
             received_ms = received_ms[is_good]
         graded = self.grader.grade(sensor, time_ms, value, received_ms)
         return graded.batch, graded.amendments, graded.conflicts
 
-    def _bury_row(self, row: int, starts: NDArray[np.int64], is_timely: bool, got: _Columns) -> None:  # noqa: FBT001
-        """Keep a reading that only the check of the whole columns found."""
-        k = int(np.searchsorted(starts, row, side="right")) - 1
-        gateway, decoded, line = got.source[k]
+    def _bury_rows(
+        self, got: _Columns, rows: list[int], gateway: str, message: RawMessage, decoded: Decoded, line: int
+    ) -> None:
+        """Keep readings of a message that only the check of the whole columns found."""
         got.news.append(line)
-        i = row - int(starts[k])
-        time_ms, value = decoded.times[i], decoded.values[i]
-        reason = "non_finite" if is_timely else "time_out_of_range"
-        detail = f"the value is {value}" if is_timely else f"{time_ms} is not between 2000 and 2100 in milliseconds"
-        payload = _one(_names(decoded)[i], time_ms, value)
-        got.dead.append(make_reading_letter(payload, gateway, reason, detail, got.received_ms[k]))
+        names = _names(decoded)
+        bad = []
+        for i in rows[: PER_MESSAGE_MAX + 1]:
+            time_ms, value = decoded.times[i], decoded.values[i]
+            reason, detail = "non_finite", f"the value is {value}"
+            if not TIME_MIN_MS <= time_ms < TIME_MAX_MS:
+                reason, detail = "time_out_of_range", f"{time_ms} is not between 2000 and 2100 in milliseconds"
+            bad.append(BadReading(_one(names[i], time_ms, value), reason, detail))
+        self._keep_bad(bad, len(rows), gateway, message, got)
 
     # ── recovery ────────────────────────────────────────────────────────────────────────────────
 

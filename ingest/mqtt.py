@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
-from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, Client, MQTTMessage, MQTTMessageInfo
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, Client, DisconnectFlags, MQTTMessage, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -92,7 +92,7 @@ class MqttSource(BrokerSource):
 
     def _converse(self, *, is_v5: bool) -> None:
         self._connack: tuple[ReasonCode, Properties | None] | None = None
-        self._farewell = ""  # the reason the broker gave for disconnecting us
+        self._farewell = ""  # what the broker said as it disconnected us
         self._in_flight: dict[int, Outgoing] = {}
         client = self._client(is_v5=is_v5)
         try:
@@ -128,8 +128,9 @@ class MqttSource(BrokerSource):
     def _on_connect(self, _c: Client, _u: Any, _f: Any, reason: ReasonCode, properties: Properties | None) -> None:
         self._connack = (reason, properties)
 
-    def _on_disconnect(self, _c: Client, _u: Any, _f: Any, reason: ReasonCode, _p: Properties | None) -> None:
-        self._farewell = str(reason)
+    def _on_disconnect(self, _c: Client, _u: Any, how: DisconnectFlags, reason: ReasonCode, _p: Any) -> None:
+        if how.is_disconnect_packet_from_server:  # paho has a "reason" for all others too, which explains nothing
+            self._farewell = f"the broker disconnects us: {reason}"
 
     def _on_subscribe(self, _c: Client, _u: Any, _m: int, reasons: Sequence[ReasonCode], _p: Any) -> None:
         refused = tuple(topic for topic, reason in zip(TOPICS, reasons, strict=False) if reason.is_failure)
@@ -197,7 +198,7 @@ class MqttSource(BrokerSource):
         while not self._stop.is_set():
             self._send(client)
             is_reading = self._offer()
-            is_pending = is_reading and getattr(sock, "pending", int)() > 0  # decrypted, not yet read
+            is_pending = is_reading and _pending_bytes(client) > 0
             poller.register(fd, (is_reading and select.POLLIN) | (client.want_write() and select.POLLOUT))
             wait_s = 0.0 if is_pending else IDLE_POLL_S if is_reading else PAUSED_POLL_S
             events = dict(poller.poll(wait_s * 1000))
@@ -211,7 +212,7 @@ class MqttSource(BrokerSource):
             elif happened & ~(select.POLLOUT | select.POLLIN):
                 raise ConnectionLost("the connection broke while the inbox was full")
             if client.loop_misc() != MQTTErrorCode.MQTT_ERR_SUCCESS or client.socket() is None:
-                raise ConnectionLost(self._farewell or "the broker went silent")
+                raise ConnectionLost(self._farewell or "the connection broke, or the broker went silent")
         self._send(client)
         client.disconnect()
 
@@ -238,8 +239,8 @@ class MqttSource(BrokerSource):
                 raise ConnectionLost(self._farewell or f"a packet 0x{first:02x} that paho refuses: {code.name}")
         if published:
             self._keep(published)
-            self._offer()
-            self._stop.wait(COALESCE_S)
+            if self._offer() and not _pending_bytes(client):
+                self._stop.wait(COALESCE_S)
 
     def _send(self, client: Client) -> None:
         while self._acks:
@@ -375,6 +376,11 @@ class MqttPublisher:
 
     def _on_message(self, _c: Client, _u: Any, message: MQTTMessage) -> None:
         self._hear(message.topic, bytes(message.payload))
+
+
+def _pending_bytes(client: Client) -> int:
+    """Return how much TLS has decrypted and nobody has read: poll() cannot see it."""
+    return int(getattr(client.socket(), "pending", int)())
 
 
 def _equip(client: Client, address: Address, access: Access) -> None:

@@ -68,11 +68,11 @@ def touch(sensor: Array, first: Array, feeds: Array, begin: int, end: int) -> in
     """
     total = 0
     for i in range(begin, end):
-        total += first[sensor[i]]
+        total += int(first[sensor[i]])
     for i in range(begin, end):
         f = first[sensor[i]]
         if f < len(feeds):
-            total += feeds[f]["lane"]
+            total += int(feeds[f]["lane"])
     return total
 
 

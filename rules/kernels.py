@@ -345,7 +345,7 @@ def latch_samples(
     for k in range(n_samples):
         if k % TOUCH_AHEAD == 0:  # fetch the coming lanes' rows all at once (rules.fanout.touch)
             for ahead in range(k, min(k + TOUCH_AHEAD, n_samples)):
-                total += lanes[samples[ahead]["lane"]]["unrest"]
+                total += int(lanes[samples[ahead]["lane"]]["unrest"])
         sample = samples[k]
         seen = sample["seen"]
         if seen == SKIP:

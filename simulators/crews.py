@@ -28,7 +28,7 @@ log = structlog.get_logger()
 POLL_S = 1.0  # real seconds between two looks
 TIMEOUT_S = 20.0
 RETRY_S = 240.0  # simulated seconds before a refused step is tried again
-GIVE_UP_CHECK_S = 2700.0  # a checker who still sees the alarm after this sends the order back
+GIVE_UP_CHECK_S = 10_800.0  # a checker who still sees the alarm after this sends the order back; gas clears after 1 h
 ORDERS_MAX = 1000
 TRUE_SHARE = 0.85
 

@@ -32,6 +32,8 @@ STEP_S = 0.2  # real seconds between two looks at what is due
 BATCH_MAX = 500  # readings in one message
 ROUNDS_MAX = 10_000  # of catching up in one step: a day of a one-minute sensor is 1,440
 FORGET_EVERY = 500  # steps
+# Battery devices with an hourly heartbeat that also report at once when something moves: by how much, canonical unit.
+EVENT_STEPS = {"tilt": 5.0}
 HELLO_SPREAD_S = 60.0  # every sensor reports once within a minute of the start, then at its own cadence
 
 
@@ -101,6 +103,10 @@ class District:
         self._phase_ms = keys % np.maximum(self._cadence_ms, 1)
         spread = keys % np.minimum(np.maximum(self._cadence_ms, 1), int(HELLO_SPREAD_S * 1000))
         self._due_ms = self._start_ms - int(warm_up_s * 1000) + spread
+        steps = [EVENT_STEPS.get(s.quantity, np.inf) for s in self._sensors]
+        self._eventful = np.flatnonzero(np.isfinite(steps))
+        self._event_step = np.array(steps)[self._eventful]
+        self._event_last = np.full(len(self._eventful), np.nan)
         self._trunks = [Trunk(broker_url, k) for k in range(connections)]
         self.gateways: dict[str, SimGateway] = {}
         for k, (name, gateway) in enumerate(sorted(config.gateways.items())):
@@ -252,6 +258,10 @@ class District:
             # The next whole cadence after this one, from the sensor's own phase.
             cadence = self._cadence_ms[due]
             self._due_ms[due] = (times - self._phase_ms[due]) // cadence * cadence + cadence + self._phase_ms[due]
+        just_due = (
+            np.concatenate([due[times == now_ms] for due, times in columns]) if columns else np.empty(0, np.int64)
+        )
+        columns += self._moved(now_ms, just_due)
         if not columns:
             return
         sensor = np.concatenate([c[0] for c in columns])
@@ -266,6 +276,21 @@ class District:
         for part in np.split(np.arange(len(owner)), edges):
             if part.size:
                 self._waiting[int(owner[part[0]])].append((sensor[part], times[part], raw[part]))
+
+    def _moved(self, now_ms: int, just_due: Any) -> list[tuple[Any, Times]]:
+        """Return the eventful sensors that have moved since they were last looked at, as readings due now.
+
+        Those in `just_due` report at this very instant anyway.
+        """
+        if not self._eventful.size:
+            return []
+        times = np.full(len(self._eventful), now_ms, dtype=np.int64)
+        values = self._signals.values(self._eventful, times)
+        # NaN, the first look, compares as not moved.
+        moved = np.abs(values - self._event_last) > self._event_step
+        self._event_last = np.where(moved | np.isnan(self._event_last), values, self._event_last)
+        moved &= ~np.isin(self._eventful, just_due)
+        return [(self._eventful[moved], times[moved])] if moved.any() else []
 
     def _flush(self, k: int, now_ms: int) -> None:
         self._flushed_ms[k] = now_ms

@@ -41,20 +41,26 @@ class SecretSettings(ChannelSettings):
 
     def secret(self) -> str:
         """Read the secret now; "" when none is configured. Raises DeliveryError when it is not where it should be."""
-        if self.secret_env:
-            found = os.environ.get(self.secret_env)
-            if not found:
-                raise DeliveryError(f"environment variable {self.secret_env} is not set", permanent=False)
-            return found
-        if self.secret_file:
-            try:
-                with Path(self.secret_file).open(encoding="utf-8") as file:
-                    return file.read(SECRET_BYTES_MAX).strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise DeliveryError(
-                    f"secret file {self.secret_file} cannot be read: {error}", permanent=False
-                ) from None
-        return ""
+        return read_secret(self.secret_env, self.secret_file)
+
+
+def read_secret(env: str, file: str) -> str:
+    """Read a secret from an environment variable or a file; "" when neither is named.
+
+    Read at every send, so that a secret can be changed without a restart. Raises DeliveryError, which may pass.
+    """
+    if env:
+        found = os.environ.get(env)
+        if not found:
+            raise DeliveryError(f"environment variable {env} is not set", permanent=False)
+        return found
+    if file:
+        try:
+            with Path(file).open(encoding="utf-8") as opened:
+                return opened.read(SECRET_BYTES_MAX).strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DeliveryError(f"secret file {file} cannot be read: {error}", permanent=False) from None
+    return ""
 
 
 class Channel(ABC):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .show import COLOURS, console, json_option, level_text, print_json
+from .show import console, json_option, level_text, print_json
 
 if TYPE_CHECKING:
     from rich.layout import Layout
@@ -47,7 +47,7 @@ PEOPLE = (("duty", "duty", "centre"), ("lead", "lead", "centre"), ("checker", "c
     "data_dir",
     default=None,
     type=click.Path(path_type=Path),
-    help="Keep the data here [default: a temporary folder]",
+    help="Keep the data here [default: nowhere]",
 )
 @json_option
 def command(
@@ -220,7 +220,7 @@ def _screen(service: Service, district: District, facts: dict[str, str]) -> Layo
         orders.add_row(level_text(o["level"]), o["id"], o["state"], o["asset"], o["team"], str(o["rework_count"] or ""))
     for o in service.room.orders(open_only=False, limit=4, team="", state="closed"):
         orders.add_row(
-            Text("✓", style=COLOURS[4]), o["id"], "closed 结案", o["asset"], o["team"], str(o["rework_count"] or "")
+            Text("✓", style="dim"), o["id"], "closed 结案", o["asset"], o["team"], str(o["rework_count"] or "")
         )
     layout = Layout()
     layout.split_column(

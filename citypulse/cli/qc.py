@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -56,14 +56,18 @@ def cadences(settings: QualitySettings, ids: Sequence[str]) -> list[float]:
     return steps
 
 
-def write_rows(out: TextIO, verdicts: Verdicts, ids: Sequence[str]) -> None:
+def write_rows(out: IO[str], verdicts: Verdicts, ids: Sequence[str]) -> None:
     """Write settled readings as CSV lines: sensor, ISO time, quality, names of the tests that raised it."""
     from citypulse.clock import iso
     from ingest.qc.catalogue import names_of
 
     words = {mask: "+".join(names_of(mask)) for mask in set(verdicts.tests.tolist())}
     columns = zip(
-        verdicts.sensor.tolist(), verdicts.time_ms.tolist(), verdicts.quality.tolist(), verdicts.tests.tolist(), strict=True
+        verdicts.sensor.tolist(),
+        verdicts.time_ms.tolist(),
+        verdicts.quality.tolist(),
+        verdicts.tests.tolist(),
+        strict=True,
     )
     out.writelines(f"{ids[s]},{iso(t)},{q},{words[mask]}\n" for s, t, q, mask in columns)
 
@@ -125,7 +129,9 @@ class Tally:
 @click.argument("more", nargs=-1, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Flags as CSV sensor,time,quality,tests")
 @json_option
-def command(config_path: Path, files: tuple[Path, ...], more: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
+def command(
+    config_path: Path, files: tuple[Path, ...], more: tuple[Path, ...], out: Path | None, as_json: bool
+) -> None:
     """Run quality control over readings files, reading by reading, as it would have run live.
 
     Each sensor is judged by the tests of its quantity (the last part of its id) in the `quality:` section. Flags are

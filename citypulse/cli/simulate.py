@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from simulators.district import District, DistrictStats
     from simulators.replay import ReplaySummary
 
+WARNING = 30  # progress has its own line; the log is for what is wrong
 SPEED_MAX = 1e9  # a century in three seconds
 REPORT_EVERY_S = 5.0
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)")
@@ -83,7 +84,9 @@ def command(config_path: Path, files: tuple[Path, ...], **options: Any) -> None:
     """
     from citypulse.app import extensions
     from citypulse.config import load_city
+    from citypulse.logs import set_up_logs
 
+    set_up_logs(level=WARNING)
     config = load_city(config_path, extensions())
     broker = options["broker"] or config.broker_url
     if files:

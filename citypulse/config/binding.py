@@ -149,14 +149,14 @@ class _Binder:
         members: dict[str, list[Sensor]] = {}
         for sensor in self._inventory.sensors.values():
             members.setdefault(sensor.gateway, []).append(sensor)
-        gateways = self._inventory.gateways.values()
-        return [(g.id, tuple(members.get(g.id, ())), g) for g in gateways if selector.matches_gateway(g)]
+        scopes = [(g.id, tuple(members.get(g.id, ())), g) for g in self._inventory.gateways.values()]
+        return [(key, mine, g) for key, mine, g in scopes if selector.matches_gateway(g, mine)]
 
     def _chosen(self, members: Sequence[Sensor], gateway: Gateway | None) -> tuple[int, ...]:
         chosen = []
         for index, override in enumerate(self._overrides):
             selector = override.selector
-            if selector.matches_gateway(gateway) if gateway else any(selector.matches(s) for s in members):
+            if selector.matches_gateway(gateway, members) if gateway else any(selector.matches(s) for s in members):
                 chosen.append(index)
                 self._used.add(index)
         return tuple(chosen)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from .extensions import Extensions
 from .files import Reading
 from .inventory import Inventory, unknown
-from .nodes import Report, Table, did_you_mean, walk
+from .nodes import Listing, Report, Table, did_you_mean, walk
 from .schema import OverrideIn, RuleIn
 from .selectors import Selector, check_selector
 from .values import DetectorSettings
@@ -53,6 +53,7 @@ def draft_rules(reading: Reading, inventory: Inventory, extensions: Extensions, 
                 drafts[model.id] = Draft(model, node, named[0])
     _attach_overrides(reading, inventory, drafts, report)
     _check_inhibitors(drafts, reading, report)
+    _check_members(drafts, reading, report)
     return drafts
 
 
@@ -119,6 +120,20 @@ def _check_inhibitors(drafts: dict[str, Draft], reading: Reading, report: Report
                 elif word == draft.model.id or _inhibits_back(drafts, word, draft.model.id):
                     message = f"`{draft.model.id}` and `{word}` would hide each other"
                     report.add("E304", node, message, "the cause hides the effect; remove the other direction")
+
+
+def _check_members(drafts: dict[str, Draft], reading: Reading, report: Report) -> None:
+    """A detector that looks at other rules names them in `rules`: each must exist, and none may be the rule itself."""
+    known = reading.declared.get("rules", set())
+    for draft in drafts.values():
+        for said in (draft.node, *(o.node for o in draft.overrides)):
+            value = walk(said, [draft.detector, "rules"])
+            for node in value.items if isinstance(value, Listing) else ():
+                word = node.data()
+                if word == draft.model.id:
+                    report.add("E304", node, f"rule `{word}` looks at itself", "remove it")
+                elif isinstance(word, str) and word not in known:
+                    unknown(report, node, "rule", word, known)
 
 
 def _inhibits_back(drafts: dict[str, Draft], rule: str, target: str) -> bool:

@@ -21,6 +21,7 @@ from .schema import PatternIn, PlaceIn, SitesIn, TemplateIn, TemplateSensorIn, T
 _METRES_PER_DEGREE = 111_320.0
 T = TypeVar("T")
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
+_SEED_DISTANCE = 1.6  # between neighbouring seeds at radius √k, found by trying
 
 
 @dataclass(slots=True)
@@ -189,15 +190,15 @@ def _take_group(group: SitesIn, node: Node, template: _Template, inventory: Inve
 
 
 def _spread(pattern: PatternIn, node: Node, report: Report) -> dict[str, PlaceIn]:
-    """Lay `count` places out as sunflower seeds around the middle: even, and the same on every machine."""
+    """Lay places out as sunflower seeds around the middle: even, the same everywhere, and none moves when more come."""
     found = re.fullmatch(r"(.*?)(\d+)", pattern.first)
     assert found is not None  # noqa: S101 - the schema's pattern demands a number at the end
     stem, digits = found.groups()
-    radius_m = _metres(report, walk(node, ["spread"]), str(pattern.spread))
+    spacing_m = _metres(report, walk(node, ["spacing"]), str(pattern.spacing))
     east_scale = _METRES_PER_DEGREE * max(0.01, math.cos(math.radians(pattern.lat)))
     places = {}
     for k in range(pattern.count):
-        reach_m = radius_m * math.sqrt((k + 0.5) / pattern.count)
+        reach_m = spacing_m / _SEED_DISTANCE * math.sqrt(k + 0.5)
         lat = pattern.lat + reach_m * math.sin(k * _GOLDEN_ANGLE) / _METRES_PER_DEGREE
         lon = pattern.lon + reach_m * math.cos(k * _GOLDEN_ANGLE) / east_scale
         places[f"{stem}{int(digits) + k:0{len(digits)}d}"] = PlaceIn(

@@ -93,7 +93,8 @@ def _settings(
         if info is None:
             continue
         marker = marker_of(info)
-        plain[key] = _read(marker, node, bound, report) if marker else node.data()
+        # A detector bounds its own settings, so a negative one (an offset from UTC) is for it to judge.
+        plain[key] = _read(marker, node, bound, report, is_setting=True) if marker else node.data()
     if len(report.found) > before:
         return None
     try:
@@ -105,12 +106,20 @@ def _settings(
         return None
 
 
-def _read(marker: Marker, node: Node, bound: Bound, report: Report, *, is_difference: bool = False) -> float | None:
+def _read(
+    marker: Marker,
+    node: Node,
+    bound: Bound,
+    report: Report,
+    *,
+    is_difference: bool = False,
+    is_setting: bool = False,
+) -> float | None:
     if isinstance(node, Scalar) and node.value is None:
         report.add("E102", node, "nothing is given here", "give a value, or leave the key out")
         return None
     if marker == "duration":
-        return read_duration(report, node, bound)
+        return read_duration(report, node, bound, is_signed=is_setting)
     if bound.quantity is None:
         return read_number(report, node)
     if marker == "rate":

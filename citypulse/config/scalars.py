@@ -50,7 +50,7 @@ def _marker_in(annotation: Any) -> Marker | None:
     return None
 
 
-def read_duration(report: Report, node: Node, bound: Bound | None = None) -> float | None:
+def read_duration(report: Report, node: Node, bound: Bound | None = None, *, is_signed: bool = False) -> float | None:
     """Read seconds; `3 * cadence` needs a bound sensor. None with the problem noted."""
     text = _text(report, node, "a duration", "for example `10 min`")
     if text is None:
@@ -64,7 +64,7 @@ def read_duration(report: Report, node: Node, bound: Bound | None = None) -> flo
             return None
         return float(multiple[1] or 1) * bound.cadence_s
     try:
-        return duration_s(text)
+        return duration_s(text, is_signed=is_signed)
     except UnitError as error:
         code = "E120" if "has no unit" in str(error) else "E122" if "is not known" in str(error) else "E121"
         report.add(code, node, str(error), error.hint)

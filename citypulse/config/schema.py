@@ -213,7 +213,7 @@ class PatternIn(Strict):
     en: Line
     lat: Number = Field(ge=-90, le=90, description="middle of the group")
     lon: Number = Field(ge=-180, le=180)
-    spread: Amount = "500 m"
+    spacing: Amount = Field(default="150 m", description="usual distance between neighbours")
 
     @model_validator(mode="after")
     def _names_differ(self) -> PatternIn:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from citypulse.domains import DOMAINS, QUANTITIES, SITE_KINDS
 from citypulse.model import Gateway, Sensor
@@ -65,9 +65,12 @@ class Selector:
             and _meant(self.sensor, sensor.id)
         )
 
-    def matches_gateway(self, gateway: Gateway) -> bool:
-        """Whether the gateway itself is meant: only `gateway` and `area` speak of gateways."""
-        return (not self.area or gateway.area in self.area) and _meant(self.gateway, gateway.id)
+    def matches_gateway(self, gateway: Gateway, members: Sequence[Sensor]) -> bool:
+        """Whether the gateway is meant: by itself, and where more than that is said, by one of its sensors."""
+        if (self.area and gateway.area not in self.area) or not _meant(self.gateway, gateway.id):
+            return False
+        says_more = self.domain or self.quantity or self.site_kind or self.site or self.sensor
+        return not says_more or any(replace(self, area=frozenset()).matches(s) for s in members)
 
 
 def _meant(words: tuple[str, ...], key: str) -> bool:

@@ -22,7 +22,7 @@ DurationS = Annotated[
     WithJsonSchema(
         {
             "type": "string",
-            "pattern": r"^(\d+(\.\d+)? *(ms|s|min|h|d|wk)|\d+(\.\d+)? *\* *cadence|cadence)$",
+            "pattern": r"^(-?\d+(\.\d+)? *(ms|s|min|h|d|wk)|\d+(\.\d+)? *\* *cadence|cadence)$",
             "description": "a duration: 60 s · 5 min · 2 h · 1 d · 3 * cadence",
         }
     ),
@@ -67,6 +67,8 @@ class DetectorSettings(Strict):
     A watchdog (`needs_limits = False`) has no `limits:`; the rule gives one `level:` instead, from which the
     loader makes the rule's only `Limit`: side AT_LEAST, value = the settings' field `after` in seconds when
     there is one, else the gateway's `silent_after_s` (scope "gateway"), else 0.
+
+    A field called `rules` names other rules; the loader sees to it that they exist.
     """
 
     scope: ClassVar[Literal["sensor", "site", "gateway"]] = "sensor"

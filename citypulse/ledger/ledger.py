@@ -172,7 +172,7 @@ class Ledger(Reads):
 
     def checkpoint(self) -> int:
         """Move the write-ahead log into the file: housekeeping, off the heart's thread. Return pages left."""
-        return checkpoint(self.writer)
+        return checkpoint(self.path)
 
     def close(self) -> None:
         """Close every connection and let another process open the ledger."""

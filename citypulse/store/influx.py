@@ -8,6 +8,7 @@ nothing because a point is its (sensor, time). Unlike the embedded store, the la
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -21,8 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import urllib3
 from influxdb_client import InfluxDBClient
-from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
+from influxdb_client.service.write_service import WriteService
 
 from citypulse.errors import StoreError
 from citypulse.model import ReadingBatch
@@ -32,6 +33,7 @@ from .columns import sort_out
 
 MEASUREMENT, QUARANTINE = "reading", "quarantined"
 LINES_MAX = 20_000  # per request: about 1.5 MB before gzip
+GZIP_LEVEL = 1  # the client's own level 9 costs 3.5 us a line, this 0.5, for 12.5 instead of 11.1 bytes a line
 TIMEOUT_MS = 10_000
 # VictoriaMetrics loses what it acknowledged in the last 8-10 s when killed (ingestion.md 4.4); 30 s is safe.
 DURABILITY_LAG_S = 30.0
@@ -59,8 +61,8 @@ class InfluxStore:
             is_durable=True, keeps_cursor=False, durability_lag_s=durability_lag_s, can_read=can_read
         )
         self._url, self._org, self._bucket = url, org, bucket
-        self._client = InfluxDBClient(url=url, token=token, org=org, timeout=TIMEOUT_MS, enable_gzip=True)
-        self._writer = self._client.write_api(write_options=SYNCHRONOUS)
+        self._client = InfluxDBClient(url=url, token=token, org=org, timeout=TIMEOUT_MS)
+        self._writes = WriteService(self._client.api_client)
         self._ids: list[str] = []
         self._prefix: dict[str, Any] = {}
 
@@ -163,7 +165,13 @@ class InfluxStore:
             some = lines.slice(start, LINES_MAX)
             body = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(some)], pa.int32()), some), "\n")[0].as_py()
             with _Mapped(self._url):
-                self._writer.write(bucket=self._bucket, org=self._org, record=body, write_precision="ms")
+                self._writes.post_write(
+                    org=self._org,
+                    bucket=self._bucket,
+                    body=gzip.compress(body.encode(), GZIP_LEVEL),
+                    precision="ms",
+                    content_encoding="gzip",
+                )
 
     # ── reading ─────────────────────────────────────────────────────────────────────────────────
 
@@ -256,7 +264,6 @@ class InfluxStore:
 
     def close(self) -> None:
         """Close the connections."""
-        self._writer.close()
         self._client.close()
 
 

@@ -32,9 +32,10 @@ class NumberedPayloadError(PayloadError):
 class BadReading(msgspec.Struct, frozen=True, gc=False):
     """One reading of a message that could not be taken while the others could."""
 
-    payload: bytes  # the reading alone, as JSON
+    payload: bytes  # the reading alone: as native JSON, or else as a message of its own in the codec's format
     reason: str  # a key of ingest.deadletter.REASONS
     detail: str
+    is_message: bool = False  # which of the two the payload is
 
 
 class Decoded(msgspec.Struct, frozen=True, gc=False):

@@ -7,6 +7,7 @@ never costs the others and every refusal has a reason.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from array import array
 from collections.abc import Callable, Iterable, Sequence
@@ -156,6 +157,8 @@ def _values(values: Sequence[float]) -> list[float | None]:
 
 def parse_json(payload: bytes) -> Any:
     """Read JSON, with the NaN and Infinity that Python gateways write. PayloadError says what is wrong."""
+    with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.decode(payload)
     try:
         return json.loads(payload.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -171,7 +174,7 @@ def parse_json(payload: bytes) -> Any:
 def _decode_carefully(payload: bytes) -> Decoded:
     message = parse_json(payload)
     if not isinstance(message, dict):
-        raise PayloadError("message_shape", f"a message is a JSON object, not {_kind(message)}")
+        raise PayloadError("message_shape", f"a message is a JSON object, not {kind_of(message)}")
     boot, seq = check_numbering(message.get("boot"), message.get("seq"))
     try:
         readings = list(_split(message))
@@ -200,7 +203,7 @@ def _split(message: dict[str, Any]) -> Sequence[Any]:
         if columns:
             raise PayloadError("message_shape", f'both "readings" and columns ({", ".join(columns)}) are given')
         if not isinstance(readings, list):
-            raise PayloadError("message_shape", f'"readings" is {_kind(readings)}; an array of objects is needed')
+            raise PayloadError("message_shape", f'"readings" is {kind_of(readings)}; an array of objects is needed')
         _check_count(len(readings))
         return readings
     if len(columns) != 3:
@@ -208,7 +211,7 @@ def _split(message: dict[str, Any]) -> Sequence[Any]:
         raise PayloadError("message_shape", f'neither "readings" nor complete columns: no {", ".join(lacking)}')
     for key, column in columns.items():
         if not isinstance(column, list):
-            raise PayloadError("message_shape", f'"{key}" is {_kind(column)}; an array is needed')
+            raise PayloadError("message_shape", f'"{key}" is {kind_of(column)}; an array is needed')
     lengths = {key: len(column) for key, column in columns.items()}
     if len(set(lengths.values())) != 1:
         raise PayloadError("column_length", f"columns of different lengths: {lengths}")
@@ -227,14 +230,14 @@ def _check_count(n: int) -> None:
 def read_one(reading: Any) -> tuple[str, int, float]:
     """Return sensor id, time (epoch ms) and value (NaN for null) of one reading object, or raise PayloadError."""
     if not isinstance(reading, dict):
-        raise PayloadError("reading_shape", f"a reading is a JSON object, not {_kind(reading)}")
+        raise PayloadError("reading_shape", f"a reading is a JSON object, not {kind_of(reading)}")
     lacking = [key for key in ("sensor", "time", "value") if key not in reading]
     if lacking:
         raise PayloadError("reading_shape", f"no {', '.join(lacking)}")
     sensor = reading["sensor"]
     if not isinstance(sensor, str):
-        raise PayloadError("reading_shape", f"the sensor is {_kind(sensor)}; its id is a text")
-    return sensor, read_time(reading["time"]), _read_value(reading["value"])
+        raise PayloadError("reading_shape", f"the sensor is {kind_of(sensor)}; its id is a text")
+    return sensor, read_time(reading["time"]), read_value(reading["value"])
 
 
 def read_time(time: Any) -> int:
@@ -251,17 +254,18 @@ def read_time(time: Any) -> int:
         since = at - EPOCH
         time = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
     if type(time) is not int:
-        raise PayloadError("bad_time", f"{_kind(time)} is no time; epoch milliseconds or ISO 8601 are needed")
+        raise PayloadError("bad_time", f"{kind_of(time)} is no time; epoch milliseconds or ISO 8601 are needed")
     if not TIME_MIN_MS <= time < TIME_MAX_MS:
         raise PayloadError("time_out_of_range", f"{time!r:.40} is not between 2000 and 2100 in milliseconds")
     return time
 
 
-def _read_value(value: Any) -> float:
+def read_value(value: Any) -> float:
+    """Return a finite number, NaN for null, or raise PayloadError."""
     if value is None:
         return nan
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise PayloadError("bad_value", f"the value is {_kind(value)}; a number or null is needed")
+        raise PayloadError("bad_value", f"the value is {kind_of(value)}; a number or null is needed")
     try:
         number = float(value)
     except OverflowError as error:
@@ -287,7 +291,8 @@ def dump(reading: Any) -> bytes:
         return json.dumps(reading).encode()
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """Say in words what kind of JSON value it is."""
     names = {dict: "an object", list: "an array", str: "a text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
@@ -323,14 +328,14 @@ def with_names(decoded: Decoded) -> Decoded:
             values.append(value)
         else:
             reading = {"sensor": name, "time": time_ms, "value": None if isnan(value) else value}
-            bad.append(BadReading(dump(reading), "reading_shape", f"the sensor is {_kind(name)}; its id is a text"))
+            bad.append(BadReading(dump(reading), "reading_shape", f"the sensor is {kind_of(name)}; its id is a text"))
     return Decoded(sensors, times, values, boot, seq, decoded.sent_ms, tuple(bad))
 
 
 def _column(sensors: bytes, n: int) -> list[Any]:
     names = parse_json(sensors)
     if not isinstance(names, list):
-        raise PayloadError("message_shape", f'"sensor" is {_kind(names)}; an array is needed')
+        raise PayloadError("message_shape", f'"sensor" is {kind_of(names)}; an array is needed')
     if len(names) != n:
         raise PayloadError("column_length", f"{len(names)} sensors but {n} times and values")
     return names

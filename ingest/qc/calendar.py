@@ -55,29 +55,33 @@ def iso_week(days: int) -> int:
     """Return the ISO 8601 week of a day number: the week belongs to the year of its Thursday."""
     thursday = days + 3 - (days + 3) % 7
     year, _, _ = civil(thursday)
-    return (thursday - january_first(year)) // 7 + 1
+    week: int = (thursday - january_first(year)) // 7 + 1
+    return week
 
 
 @njit(cache=True, nogil=True)
 def period_part(time_ms: int, period: int) -> int:
     """Return the calendar part of an instant named by a `PERIODS` code; Monday is weekday 0, 1 January is day 1."""
     days = time_ms // MS_PER_DAY
-    if period == 4:
-        return iso_week(days)
-    if period == 6:
-        return (days + 3) % 7
-    if period >= 8:
-        second_of_day = (time_ms - days * MS_PER_DAY) // 1000
-        if period == 8:
-            return second_of_day // 3600
-        return second_of_day % 3600 // 60 if period == 9 else second_of_day % 60
+    second_of_day = (time_ms - days * MS_PER_DAY) // 1000
     year, month, day = civil(days)
+    part: int = day
     if period == 1:
-        return year
-    if period == 2:
-        return (month + 2) // 3
-    if period == 3:
-        return month
-    if period == 5:
-        return days - january_first(year) + 1
-    return day
+        part = year
+    elif period == 2:
+        part = (month + 2) // 3
+    elif period == 3:
+        part = month
+    elif period == 4:
+        part = iso_week(days)
+    elif period == 5:
+        part = days - january_first(year) + 1
+    elif period == 6:
+        part = (days + 3) % 7
+    elif period == 8:
+        part = second_of_day // 3600
+    elif period == 9:
+        part = second_of_day % 3600 // 60
+    elif period == 10:
+        part = second_of_day % 60
+    return part

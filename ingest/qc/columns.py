@@ -48,7 +48,7 @@ class Limits(NamedTuple):
 class Memory(NamedTuple):
     """What is remembered of each sensor between readings."""
 
-    count: I64  # readings seen
+    seen: I64  # readings
     last_ms: I64  # time of the previous reading; NO_TIME before the first
     last: F64  # value of the previous reading, NaN when it was missing
     before_last: F64
@@ -171,7 +171,7 @@ def blank_memory(limits: Limits) -> Memory:
     n = len(limits.enabled)
     places = int(limits.window_size.sum())
     return Memory(
-        count=np.zeros(n, np.int64),
+        seen=np.zeros(n, np.int64),
         last_ms=np.full(n, NO_TIME, np.int64),
         last=np.full(n, np.nan),
         before_last=np.full(n, np.nan),

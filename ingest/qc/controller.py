@@ -78,7 +78,7 @@ class QualityControl:
 
     @classmethod
     def of_sensors(cls, settings: QualitySettings, ids: Sequence[str], cadence_s: Sequence[float]) -> QualityControl:
-        """Build for sensors named `<site>.<quantity>`; neighbours are the sensors of those quantities at the same site."""
+        """Build for sensors named `<site>.<quantity>`; neighbours are those of the same site."""
         index = {sensor_id: i for i, sensor_id in enumerate(ids)}
         chosen: list[SensorQuality | None] = []
         neighbours: list[Neighbours] = []
@@ -101,7 +101,8 @@ class QualityControl:
         amended = np.empty((n, 5), np.int64)
         count = grade(
             batch.sensor, batch.time_ms, batch.value, _NO_DEPTH if depth is None else depth, batch.received_ms,
-            batch.quality, batch.lane, self._limits, self._memory, self._river_limits, self._river, flags, tests, amended,
+            batch.quality, batch.lane, self._limits, self._memory, self._river_limits, self._river,
+            flags, tests, amended,
         )  # fmt: skip
         amended = amended[:count]
         return Graded(
@@ -137,7 +138,9 @@ def _like(mine: dict[str, Any], state: dict[str, Any], prefix: str) -> dict[str,
     for name, array in mine.items():
         theirs = np.array(state[prefix + name], array.dtype)
         if theirs.shape != array.shape:
-            raise ValueError(f"quality-control state {prefix}{name} is {theirs.shape}, these settings need {array.shape}")
+            raise ValueError(
+                f"quality-control state {prefix}{name} is {theirs.shape}, these settings need {array.shape}"
+            )
         arrays[name] = theirs
     return arrays
 

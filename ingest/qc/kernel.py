@@ -30,6 +30,7 @@ _RETURNED = int(QcTest.RETURNED)
 _RIVER = int(QcTest.JUMP | QcTest.RETURNED | QcTest.FROZEN | QcTest.COMPANION | QcTest.OVERSATURATED)
 _WINDOWED = _FLAT_LINE | _ATTENUATED
 
+
 @njit(cache=True, nogil=True)
 def judge_alone(s: int, time_ms: int, received_ms: int, x: float, depth: float, limits: Limits, verdicts: U32) -> None:
     """Run the tests that need no memory."""
@@ -57,7 +58,7 @@ def judge_by_memory(s: int, time_ms: int, x: float, limits: Limits, memory: Memo
         note(verdicts, _RATE, qartod.rate_of_change(before_ms, before, time_ms, x, suspect, fail))
     if enabled & _TIME_GAP:
         flag = MISSING if time_ms == NO_TIME else NOT_EVALUATED
-        if memory.count[s] > 0:
+        if memory.seen[s] > 0:
             flag = qartod.time_gap(memory.last_ms[s], time_ms, limits.gap_ms[s])
         note(verdicts, _TIME_GAP, flag)
     if enabled & _SPIKE:
@@ -69,7 +70,7 @@ def judge_by_memory(s: int, time_ms: int, x: float, limits: Limits, memory: Memo
 @njit(cache=True, nogil=True)
 def _judge_by_window(s: int, time_ms: int, x: float, limits: Limits, memory: Memory, verdicts: U32) -> None:
     enabled = limits.enabled[s]
-    first, size, newest = limits.window_start[s], limits.window_size[s], memory.count[s]
+    first, size, newest = limits.window_start[s], limits.window_size[s], memory.seen[s]
     place = first + newest % size
     if enabled & _ATTENUATED and newest >= size and memory.ring_ms[place] > time_ms - limits.attenuated_ms[s]:
         memory.overflow[s] += 1
@@ -101,22 +102,20 @@ def complete_previous(
 ) -> bool:
     """Complete the verdict on the sensor's previous reading now that the next has come; say if its flag changed."""
     enabled = limits.enabled[s]
-    count = memory.count[s]
+    count = memory.seen[s]
     verdicts = memory.verdicts[s]
     if enabled & _SPIKE and count >= 2:
         suspect, fail = limits.spike[s]
         flag = qartod.spike(memory.before_last[s], memory.last[s], x, limits.spike_method[s], suspect, fail)
         note(verdicts, _SPIKE, flag)
-    if enabled & _RETURNED and went_and_returned(
-        s, memory.before_last[s], memory.last[s], x, river_limits, river
-    ):
+    if enabled & _RETURNED and went_and_returned(s, memory.before_last[s], memory.last[s], x, river_limits, river):
         note(verdicts, _RETURNED, SUSPECT)
     if enabled & _TIME_GAP and count == 1:
         # The first reading of a series takes the flag of the second.
         flag = qartod.time_gap(memory.last_ms[s], time_ms, limits.gap_ms[s])
         note(verdicts, _TIME_GAP, NOT_EVALUATED if flag == MISSING and memory.last_ms[s] != NO_TIME else flag)
     flag = rolled(verdicts, memory.base[s], not math.isnan(memory.last[s]))
-    has_changed = flag != memory.emitted[s]
+    has_changed: bool = flag != memory.emitted[s]
     memory.emitted[s] = flag
     return has_changed
 
@@ -162,7 +161,7 @@ def grade(
         verdicts[:] = 0
         judge_alone(s, time_ms[i], received_ms[i], x, depth[i] if len(depth) else math.nan, limits, verdicts)
         if lane[i] == 0:
-            if memory.count[s] > 0 and complete_previous(s, time_ms[i], x, limits, memory, river_limits, river):
+            if memory.seen[s] > 0 and complete_previous(s, time_ms[i], x, limits, memory, river_limits, river):
                 amended[amendments, 0] = s
                 amended[amendments, 1] = memory.last_ms[s]
                 amended[amendments, 2] = memory.emitted[s]
@@ -178,7 +177,7 @@ def grade(
         flags[i] = rolled(verdicts, base[i], not math.isnan(x))
         tests[i] = verdicts[RAISED] | verdicts[FAILED]
         if lane[i] == 0:
-            memory.count[s] += 1
+            memory.seen[s] += 1
             memory.before_last[s] = memory.last[s]
             memory.last[s] = x
             memory.last_ms[s] = time_ms[i]

@@ -46,10 +46,8 @@ class DensityInversionTest:
         pair = FAIL if delta < self._fail else SUSPECT if delta < self._suspect else GOOD
         if had_before and before != MISSING:
             before = max(before, pair)
-        if not had_before:
-            flag = NOT_EVALUATED
-        else:
-            flag = MISSING if is_missing or was_missing else pair
+        judged = MISSING if is_missing or was_missing else pair
+        flag = judged if had_before else NOT_EVALUATED
         self._density, self._depth, self._flag = density, depth, flag
         return flag, before
 

@@ -108,10 +108,9 @@ def window_is_flat(ring: NDArray[np.float64], first: int, size: int, newest: int
     low, high = math.inf, -math.inf
     for k in range(newest, newest - count - 1, -1):
         x = ring[first + k % size]
-        if x < low:
-            low = x
-        if x > high:
-            high = x
+        if math.isnan(x):
+            continue
+        low, high = min(low, x), max(high, x)
         if high - low >= tolerance:
             return False
     return high >= low and high - low < tolerance

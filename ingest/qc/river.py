@@ -150,7 +150,9 @@ def _fill(limits: RiverLimits, s: int, quality: SensorQuality, beside: Neighbour
 def blank_river(limits: RiverLimits) -> RiverMemory:
     """Return the memory of sensors that have not been heard yet; the usual step starts at floor / scales."""
     n = len(limits.interval_ms)
-    start = np.where(np.isnan(limits.fall[:, 0]), limits.rise[:, 0] / limits.rise[:, 1], limits.fall[:, 0] / limits.fall[:, 1])
+    start = np.where(
+        np.isnan(limits.fall[:, 0]), limits.rise[:, 0] / limits.rise[:, 1], limits.fall[:, 0] / limits.fall[:, 1]
+    )
     return RiverMemory(
         good=np.full(n, np.nan),
         good_ms=np.full(n, NO_TIME, np.int64),
@@ -171,14 +173,18 @@ def blank_river(limits: RiverLimits) -> RiverMemory:
 def oxygen_saturation(celsius: float) -> float:
     """Return the solubility of oxygen in fresh water at 1 atm, mg/L (Benson and Krause 1980, USGS TM 2011.03)."""
     k = celsius + 273.15
-    return math.exp(
-        -139.34411 + 1.575701e5 / k - 6.642308e7 / k**2 + 1.243800e10 / k**3 - 8.621949e11 / k**4
-    )
+    return math.exp(-139.34411 + 1.575701e5 / k - 6.642308e7 / k**2 + 1.243800e10 / k**3 - 8.621949e11 / k**4)
 
 
 @njit(cache=True, nogil=True)
 def judge_river(
-    s: int, time_ms: int, x: float, is_out: bool, limits: RiverLimits, memory: RiverMemory, verdicts: NDArray[np.uint32]
+    s: int,
+    time_ms: int,
+    x: float,
+    is_out: bool,  # noqa: FBT001 - compiled functions take no keywords
+    limits: RiverLimits,
+    memory: RiverMemory,
+    verdicts: NDArray[np.uint32],
 ) -> None:
     """Judge one live reading. `is_out`: it is missing or failed its gross range, so there is no value to judge."""
     if not is_out:
@@ -211,13 +217,12 @@ def _is_frozen(s: int, time_ms: int, x: float, limits: RiverLimits, memory: Rive
         memory.same[s] = x
         memory.same_ms[s] = time_ms
         return False
-    return 0 < limits.frozen_ms[s] <= time_ms - memory.same_ms[s] and x >= limits.ice_below[s]
+    is_frozen: bool = 0 < limits.frozen_ms[s] <= time_ms - memory.same_ms[s] and x >= limits.ice_below[s]
+    return is_frozen
 
 
 @njit(cache=True, nogil=True)
-def _is_oversaturated(
-    s: int, time_ms: int, x: float, celsius: float, limits: RiverLimits, memory: RiverMemory
-) -> bool:
+def _is_oversaturated(s: int, time_ms: int, x: float, celsius: float, limits: RiverLimits, memory: RiverMemory) -> bool:
     if math.isnan(limits.oversaturated[s]) or math.isnan(celsius):
         return False
     if x < limits.oversaturated[s] * oxygen_saturation(celsius):
@@ -225,7 +230,8 @@ def _is_oversaturated(
         return False
     if memory.over_ms[s] == NO_TIME:
         memory.over_ms[s] = time_ms
-    return time_ms - memory.over_ms[s] >= limits.oversaturated_ms[s]
+    is_over: bool = time_ms - memory.over_ms[s] >= limits.oversaturated_ms[s]
+    return is_over
 
 
 @njit(cache=True, nogil=True)
@@ -249,7 +255,11 @@ def _jumps(
     else:
         limit, start = limits.fall[s], min(good, level)
         step, ratio = start - x, start / x if x > 0 else math.inf
-    if step > max(limit[0], limit[1] * memory.scale[s]) * root_age and ratio >= limit[2] and not _is_explained(s, time_ms, limits, memory):
+    if (
+        step > max(limit[0], limit[1] * memory.scale[s]) * root_age
+        and ratio >= limit[2]
+        and not _is_explained(s, time_ms, limits, memory)
+    ):
         memory.rejected[s] += 1
         note(verdicts, _JUMP, SUSPECT)
         if memory.rejected[s] > limits.hold[s]:
@@ -290,9 +300,9 @@ def _believe(s: int, time_ms: int, x: float, memory: RiverMemory) -> None:
 @njit(cache=True, nogil=True)
 def _settle(
     s: int,
-    is_raised: bool,
-    is_out: bool,
-    has_lost: bool,
+    is_raised: bool,  # noqa: FBT001
+    is_out: bool,  # noqa: FBT001
+    has_lost: bool,  # noqa: FBT001
     limits: RiverLimits,
     memory: RiverMemory,
     verdicts: NDArray[np.uint32],
@@ -311,9 +321,7 @@ def _settle(
 
 
 @njit(cache=True, nogil=True)
-def went_and_returned(
-    s: int, before: float, x: float, after: float, limits: RiverLimits, memory: RiverMemory
-) -> bool:
+def went_and_returned(s: int, before: float, x: float, after: float, limits: RiverLimits, memory: RiverMemory) -> bool:
     """Whether the previous reading `x` stood alone between its neighbours; if so it is believed no longer."""
     floor, factor, within = limits.returned[s]
     up, down = x - before, after - x

@@ -54,9 +54,13 @@ class QualityStream:
         lane = self._lanes(batch)
         graded = self._control.apply(
             ReadingBatch(
-                sensor=batch.sensor, time_ms=batch.time_ms, value=batch.value,
-                quality=batch.quality, lane=lane, received_ms=batch.received_ms,
-            )  # fmt: skip
+                sensor=batch.sensor,
+                time_ms=batch.time_ms,
+                value=batch.value,
+                quality=batch.quality,
+                lane=lane,
+                received_ms=batch.received_ms,
+            )
         )
         kept, n_kept = self._kept, len(self._kept)
         rows = Verdicts(

@@ -32,7 +32,7 @@ def note(verdicts: U32, test: int, flag: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def rolled(verdicts: U32, base: int, has_value: bool) -> int:
+def rolled(verdicts: U32, base: int, has_value: bool) -> int:  # noqa: FBT001 - a compiled function has no keywords
     """Roll tests up with the flag a reading came with (0: none). A reading without a value is never above missing."""
     if verdicts[FAILED] != 0:
         return FAIL

@@ -5,11 +5,13 @@ from __future__ import annotations
 from rules.detector import Detector
 
 from .absence import ABSENCE
+from .baseline import BASELINE
 from .composite import COMPOSITE
 from .cumulative_rate import CUMULATIVE_RATE
 from .drift import DRIFT
 from .forecast import FORECAST
 from .gateway_silent import GATEWAY_SILENT
+from .multivariate import MULTIVARIATE
 from .n_of_m import N_OF_M
 from .neighbours import NEIGHBOURS
 from .no_data import NO_DATA
@@ -17,6 +19,7 @@ from .rain_context import RAIN_CONTEXT
 from .rate import RATE
 from .stuck import STUCK
 from .sudden_change import SUDDEN_CHANGE
+from .surprise import SURPRISE
 from .threshold import THRESHOLD
 from .water_class import BLACK_ODOROUS_WATER, WATER_CLASS
 
@@ -36,6 +39,9 @@ DETECTORS: dict[str, Detector] = {
     "rain_context": RAIN_CONTEXT,
     "water_class": WATER_CLASS,
     "black_odorous": BLACK_ODOROUS_WATER,
+    "baseline": BASELINE,
+    "surprise": SURPRISE,
+    "multivariate": MULTIVARIATE,
     "composite": COMPOSITE,
 }
 """Name in a rule → detector."""

@@ -50,7 +50,7 @@ def layout(lanes: Sequence[LaneSpec]) -> Layout:
         ),
     )
     parts = np.zeros((len(lanes), BUCKETS), PART)
-    parts["part"] = -1
+    parts["part"] = -(2**62)
     return Layout(params=(params,), memory=(np.zeros(len(lanes), STATE), parts))
 
 

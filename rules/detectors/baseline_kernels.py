@@ -7,6 +7,8 @@ limit means the same for every sensor: a thing seen in a share exp(-limit) of al
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -14,6 +16,8 @@ from numpy.typing import NDArray
 from rules.detector import SKIP, SUSPECT, Array
 
 from .multivariate_kernels import _kth_largest
+
+Record = Any  # one row of a structured array
 
 HOURS = 24
 HOUR_MS = 3_600_000
@@ -54,7 +58,7 @@ LANE = np.dtype(
 
 
 @njit(cache=True, nogil=True)
-def _usual(rule: Array, lane: Array, hour: int, means: NDArray[np.float64], days: NDArray[np.float64]) -> float:
+def _usual(rule: Record, lane: Record, hour: int, means: NDArray[np.float64], days: NDArray[np.float64]) -> float:
     """Return what is usual now: the hour's mean with half its neighbours', else the moving average."""
     total = weight = 0.0
     if rule["is_daily"] == 1:
@@ -69,7 +73,7 @@ def _usual(rule: Array, lane: Array, hour: int, means: NDArray[np.float64], days
 
 
 @njit(cache=True, nogil=True)
-def _turn_hour(rule: Array, lane: Array, hour: int, means: NDArray[np.float64], days: NDArray[np.float64]) -> None:
+def _turn_hour(rule: Record, lane: Record, hour: int, means: NDArray[np.float64], days: NDArray[np.float64]) -> None:
     """When the hour changes, file the one that ended."""
     old = lane["hour"]
     if hour == old:
@@ -82,16 +86,16 @@ def _turn_hour(rule: Array, lane: Array, hour: int, means: NDArray[np.float64], 
 
 
 @njit(cache=True, nogil=True)
-def _nats(lane: Array, distance: float) -> float:
+def _nats(lane: Record, distance: float) -> float:
     """Return the surprise of a distance: within the tail's start in proportion, beyond it by the mean excess."""
-    if distance <= lane["tail"]:
-        return TAIL_NATS * distance / lane["tail"]
-    nats: float = TAIL_NATS + (distance - lane["tail"]) / lane["excess"]
+    nats: float = TAIL_NATS * distance / lane["tail"]
+    if distance > lane["tail"]:
+        nats = TAIL_NATS + (distance - lane["tail"]) / lane["excess"]
     return nats
 
 
 @njit(cache=True, nogil=True)
-def _learn_tail(lane: Array, distance: float, memory: float) -> None:
+def _learn_tail(lane: Record, distance: float, memory: float) -> None:
     step = LEARN * max(1.0 / memory, 1.0 / (lane["seen"] + LEARN))
     if distance > lane["tail"]:
         over = min(distance - lane["tail"], EXCESS_MAX * lane["excess"])
@@ -106,8 +110,8 @@ def _learn_tail(lane: Array, distance: float, memory: float) -> None:
 def take(
     time_ms: int,
     value: float,
-    rule: Array,
-    lane: Array,
+    rule: Record,
+    lane: Record,
     means: NDArray[np.float64],
     days: NDArray[np.float64],
     recent: NDArray[np.float64],
@@ -140,7 +144,8 @@ def take(
     if not is_warm:
         return np.nan
     recent[seen % rule["window"]] = nats
-    return _kth_largest(recent, rule["window"], rule["needed"])
+    feature: float = _kth_largest(recent, rule["window"], rule["needed"])
+    return feature
 
 
 @njit(cache=True, nogil=True)

@@ -28,7 +28,7 @@ class Multivariate(DetectorSettings):
 
     `agree`: channels that must be unusual together (vote). `smooth`: a moving average before anything else.
     `follow`: how fast a channel's centre moves to where the channel is; null = never after the warm-up.
-    `extreme`: the share of deviations within the usual extreme. `memory`: how long it remembers; null = the warm-up only.
+    `extreme`: the share of deviations within the usual extreme. `memory`: how long that remembers; null = the warm-up.
     `needed` of the last `window` beats must reach the limit (a binomial event discriminator, as in EPA CANARY).
     `freeze_at`: a row this unusual teaches nothing, for at most `freeze_for`; then it has become normal.
     `gap`: a site silent for longer begins again where it is. `share`: variance explained by the kept axes (pca).

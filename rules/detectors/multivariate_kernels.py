@@ -7,11 +7,15 @@ batching of the same readings gives the same numbers.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from rules.detector import SKIP, SUSPECT, Array
+
+Record = Any  # one row of a structured array
 
 CHANNELS_MAX = 16  # as many bits as `Site.heard` uses; a sonde has 6 to 9 channels
 WINDOW_MAX = 32  # rows the event discriminator can look back on
@@ -78,15 +82,14 @@ def _follow_quantile(level: float, x: float, q: float, step: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _deviation(rule: Array, channel: Array, spoke: bool, is_warm: bool) -> float:
-    """Smooth one channel's new value and return its distance from its centre, in its own unit; 0 if it was silent."""
-    if not spoke:
-        return 0.0
+def _deviation(rule: Record, site: Record, channel: Record) -> float:
+    """Smooth one channel's new value and return its distance from its centre, in its own unit."""
     value = channel["value"]
     if channel["seen"] == 0:
         channel["smooth"] = channel["centre"] = channel["last"] = value
     step = abs(value - channel["last"])
-    if step > 0.0 and not is_warm:  # a resolution does not change later; learning on would let an event blunt it
+    if step > 0.0 and site["rows"] < rule["warm_up"]:
+        # A resolution does not change later; to learn on would let one event blunt the channel for weeks.
         if channel["tick"] == 0.0:
             channel["tick"] = step
         channel["tick"] += (min(step, 8.0 * channel["tick"]) - channel["tick"]) * TICK_WEIGHT
@@ -98,11 +101,12 @@ def _deviation(rule: Array, channel: Array, spoke: bool, is_warm: bool) -> float
 
 
 @njit(cache=True, nogil=True)
-def _learn_channel(rule: Array, channel: Array, deviation: float, is_warm: bool) -> None:
+def _learn_channel(rule: Record, site: Record, channel: Record, deviation: float) -> None:
     """Let the usual extreme and the centre take in one deviation."""
     seen = channel["seen"]
     if seen <= 1:
         return
+    is_warm = site["rows"] >= rule["warm_up"]
     floor = max(channel["tick"] / rule["smooth"], 1e-12)  # one step moves the smoothed value by this much
     if channel["usual"] <= 0.0:
         channel["usual"] = max(deviation, floor)
@@ -110,11 +114,12 @@ def _learn_channel(rule: Array, channel: Array, deviation: float, is_warm: bool)
     if not is_warm or memory < np.inf:
         step = LEARN * max(1.0 / memory, 1.0 / (seen + LEARN))
         channel["usual"] = max(_follow_quantile(channel["usual"], deviation, rule["quantile"], step), floor)
-    reach = rule["stretch"] * channel["usual"]
-    away = min(max(channel["smooth"] - channel["centre"], -reach), reach)
-    if not is_warm:
-        away = channel["smooth"] - channel["centre"]
-    channel["centre"] += away * max(1.0 / rule["follow"], 1.0 / seen if not is_warm else 0.0)
+    away = channel["smooth"] - channel["centre"]
+    if is_warm:
+        reach = rule["stretch"] * channel["usual"]
+        channel["centre"] += min(max(away, -reach), reach) / rule["follow"]
+    else:
+        channel["centre"] += away * max(1.0 / rule["follow"], 1.0 / seen)
 
 
 @njit(cache=True, nogil=True)
@@ -140,7 +145,7 @@ def _kth_largest(values: NDArray[np.float64], n: int, k: int) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _restart(rule: Array, channels: Array) -> None:
+def _restart(rule: Record, channels: Array) -> None:
     """What the channels show now becomes their centre: after a long silence, or a freeze that lasted too long."""
     for c in range(rule["channels"]):
         if channels[c]["seen"] > 0:
@@ -156,8 +161,8 @@ def _chi_square(freedom: float, z: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _gather(rule: Array, channels: Array, spread: NDArray[np.float64]) -> None:
-    """Add the open row to the co-moments of the warm-up (Welford), pulled in to 4 usual extremes: one bad row is no axis.
+def _gather(rule: Record, channels: Array, spread: NDArray[np.float64]) -> None:
+    """Add the open row to the co-moments of the warm-up (Welford), pulled in to 4 usual extremes.
 
     spread: (CHANNELS_MAX + 1, CHANNELS_MAX); the last line holds the means, `spread[c, d]` the sum of products.
     """
@@ -178,7 +183,7 @@ def _gather(rule: Array, channels: Array, spread: NDArray[np.float64]) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _fit(rule: Array, site: Array, channels: Array, spread: NDArray[np.float64]) -> None:
+def _fit(rule: Record, site: Record, channels: Array, spread: NDArray[np.float64]) -> None:
     """Turn the co-moments into principal axes, in place, with the limits of T² and Q.
 
     Afterwards `spread[a, c]` is axis a per unit of channel c, `spread[CHANNELS_MAX, a]` its variance, largest first.
@@ -217,8 +222,8 @@ def _fit(rule: Array, site: Array, channels: Array, spread: NDArray[np.float64])
 
 
 @njit(cache=True, nogil=True)
-def _axes_score(rule: Array, site: Array, channels: Array, spread: NDArray[np.float64]) -> float:
-    """Return the larger of T² and Q as a multiple of its limit, as a length (square root), so that 2 is twice as far."""
+def _axes_score(rule: Record, site: Record, channels: Array, spread: NDArray[np.float64]) -> float:
+    """Return the larger of T² and Q as a multiple of its limit, as a length: 2 is twice as far."""
     n = rule["channels"]
     t2 = q = 0.0
     for a in range(n):
@@ -235,7 +240,7 @@ def _axes_score(rule: Array, site: Array, channels: Array, spread: NDArray[np.fl
 
 @njit(cache=True, nogil=True)
 def _judge(
-    rule: Array, site: Array, channels: Array, recent: NDArray[np.float64], spread: NDArray[np.float64]
+    rule: Record, site: Record, channels: Array, recent: NDArray[np.float64], spread: NDArray[np.float64]
 ) -> float:
     """Close the open row: return the feature, or NaN while still warming up, and learn from the row."""
     n = rule["channels"]
@@ -247,11 +252,13 @@ def _judge(
         recent[:] = 0.0
     site["judged_ms"] = time_ms
     is_warm = site["rows"] >= rule["warm_up"]
-    deviations = np.empty(CHANNELS_MAX)
-    ratios = np.empty(CHANNELS_MAX)
+    deviations = np.zeros(CHANNELS_MAX)
+    ratios = np.zeros(CHANNELS_MAX)
     for c in range(n):
-        deviations[c] = _deviation(rule, channels[c], (site["heard"] >> c & 1) == 1, is_warm)
-        ratios[c] = deviations[c] / channels[c]["usual"] if channels[c]["usual"] > 0.0 else 0.0
+        if site["heard"] >> c & 1:  # a channel that was silent is not unusual
+            deviations[c] = _deviation(rule, site, channels[c])
+            if channels[c]["usual"] > 0.0:
+                ratios[c] = deviations[c] / channels[c]["usual"]
     if rule["method"] == PCA:
         if not is_warm:
             _gather(rule, channels, spread)
@@ -272,7 +279,7 @@ def _judge(
     elif not is_frozen:
         for c in range(n):
             if site["heard"] >> c & 1:
-                _learn_channel(rule, channels[c], deviations[c], is_warm)
+                _learn_channel(rule, site, channels[c], deviations[c])
     recent[site["rows"] % rule["window"]] = score
     site["rows"] += 1
     site["heard"] = 0
@@ -284,8 +291,8 @@ def take(
     time_ms: int,
     value: float,
     slot: int,
-    rule: Array,
-    site: Array,
+    rule: Record,
+    site: Record,
     channels: Array,
     recent: NDArray[np.float64],
     spread: NDArray[np.float64],

@@ -35,7 +35,7 @@ class Surprise(DetectorSettings):
 
 
 def arrays(settings: Sequence[Surprise]) -> tuple[Any, ...]:
-    """Return (params, *memory) for one lane per settings, as `kernels.step` takes them; memory is about 19 kB a lane."""
+    """Return (params, *memory) for one lane per settings, as `kernels.step` takes them; about 22 kB a lane."""
     n = len(settings)
     params = np.zeros(n, kernels.PARAMS)
     for row, one in enumerate(settings):
@@ -66,13 +66,13 @@ def layout(lanes: Sequence[LaneSpec]) -> Layout:
 
 
 def _healthy(rng: np.random.Generator) -> Readings:
-    return daily(rng, "mill-underpass.depth", days=8, mean=30, swing=8, noise=1)
+    return daily(rng, "mill-underpass.depth", days=12, mean=30, swing=8, noise=1)
 
 
 def _faulty(rng: np.random.Generator) -> Readings:
-    """On the seventh day the rhythm is missing: every single value is one often seen before."""
+    """On the eleventh day the rhythm is missing: every single value is one often seen before."""
     return [
-        (t, sensor, 30.0 + float(rng.standard_normal()) if 6.1 * 86_400 < t < 7.1 * 86_400 else value)
+        (t, sensor, 30.0 + float(rng.standard_normal()) if 10.1 * 86_400 < t < 11.1 * 86_400 else value)
         for t, sensor, value in _healthy(rng)
     ]
 
@@ -85,9 +85,9 @@ SURPRISE = Detector(
     layout=layout,
     example=Example(
         sensors=("mill-underpass.depth",),
-        limits=(("at_least", 6.5),),
+        limits=(("at_least", 7.5),),
         healthy=_healthy,
         faulty=_faulty,
-        end_s=8 * 86_400,
+        end_s=12 * 86_400,
     ),
 )

@@ -12,11 +12,15 @@ development half (docs/reference/detectors-statistical.md).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from rules.detector import SKIP, SUSPECT, Array
+
+Record = Any  # one row of a structured array
 
 SCALES = np.array([1, 4, 16, 64], np.int64)
 RING = 64  # the longest scale
@@ -61,9 +65,6 @@ LANE = np.dtype(
     ],
     align=True,
 )
-MEMORY_DOC = (
-    "lanes, ring, residual ring, hour means, hour days, ranges, counts, hour counts, records, warm-up values and times"
-)
 
 
 @njit(cache=True, nogil=True)
@@ -87,7 +88,7 @@ def _hour_cell(value: float, low: float, high: float) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _usual_of_hour(lane: Array, hour: int, means: NDArray[np.float64], days: NDArray[np.float64]) -> float:
+def _usual_of_hour(lane: Record, hour: int, means: NDArray[np.float64], days: NDArray[np.float64]) -> float:
     """Return what is usual at this hour, from it (twice) and its neighbours; before any hour is full, the mean."""
     total = weight = 0.0
     for d in range(-1, 2):
@@ -103,7 +104,7 @@ def _usual_of_hour(lane: Array, hour: int, means: NDArray[np.float64], days: NDA
 def _look(
     time_ms: int,
     value: float,
-    lane: Array,
+    lane: Record,
     ring: NDArray[np.float64],
     residuals: NDArray[np.float64],
     hour_means: NDArray[np.float64],
@@ -156,7 +157,7 @@ def _count(
     score: NDArray[np.float64],
     seen: float,
 ) -> None:
-    """Write each view's surprise in nats into `score`, then add the reading to the histograms. seen: readings in them."""
+    """Write each view's surprise in nats into `score`, then count the reading. seen: readings counted before."""
     for v in range(VIEWS):
         low, high = ranges[v, 0], ranges[v, 1]
         cell = _cell(views[v], (low + high) * 0.5, (high - low) / BINS)
@@ -181,8 +182,7 @@ def _count(
 
 @njit(cache=True, nogil=True)
 def _begin(
-    rule: Array,
-    lane: Array,
+    lane: Record,
     ring: NDArray[np.float64],
     residuals: NDArray[np.float64],
     hour_means: NDArray[np.float64],
@@ -199,7 +199,6 @@ def _begin(
     for v in range(VIEWS):
         if ranges[v, 1] <= ranges[v, 0]:  # a constant: any change is a big one
             spread = max(1e-9, abs(ranges[v, 1]) * 0.1, 0.1)
-            ranges[v, 0] -= 0.0
             ranges[v, 1] = ranges[v, 0] + spread
     n = lane["seen"]
     lane["seen"] = 0
@@ -227,7 +226,7 @@ def _mean_of_largest(score: NDArray[np.float64], k: int) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _report(rule: Array, lane: Array, records: NDArray[np.float64], nats: float) -> float:
+def _report(rule: Record, lane: Record, records: NDArray[np.float64], nats: float) -> float:
     """Return `nats` when it beats every reading of the last `quiet`, else 0.
 
     The past is kept as the maxima of BLOCKS blocks, so it reaches back between 15/16 and all of `quiet`.
@@ -249,8 +248,8 @@ def _report(rule: Array, lane: Array, records: NDArray[np.float64], nats: float)
 def take(
     time_ms: int,
     value: float,
-    rule: Array,
-    lane: Array,
+    rule: Record,
+    lane: Record,
     ring: NDArray[np.float64],
     residuals: NDArray[np.float64],
     hour_means: NDArray[np.float64],
@@ -270,7 +269,8 @@ def take(
     hour = _look(local_ms, value, lane, ring, residuals, hour_means, hour_days, views)
     if n >= rule["warm_up"]:
         _count(views, hour, ranges, counts, hour_counts, score, float(n))
-        return _report(rule, lane, records, _mean_of_largest(score, rule["agree"]))
+        nats: float = _report(rule, lane, records, _mean_of_largest(score, rule["agree"]))
+        return nats
     first_values[n] = value
     first_times[n] = local_ms
     for v in range(VIEWS):
@@ -278,7 +278,6 @@ def take(
         ranges[v, 1] = max(ranges[v, 1], views[v]) if n > 0 else views[v]
     if n + 1 == rule["warm_up"]:
         _begin(
-            rule,
             lane,
             ring,
             residuals,

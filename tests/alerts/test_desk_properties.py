@@ -44,7 +44,7 @@ STEP = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from([1, 30, 600, 7_200, 90_000, 300_000])),
 )
 HISTORY = st.lists(STEP, max_size=30)
-CALM = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+CALM = settings(max_examples=70, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def play(world: World, step: tuple[Any, ...]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from alerts.lifecycle import letter
-from citypulse.model import Actor, AlarmQuality, Condition, NoticeKind, TransitionKind
-from tests.alerts.cast import ADA, BLUE, DUTY, LEAD, ORANGE, RED, T0, YELLOW, World, city
+from citypulse.model import Actor, AlarmQuality, Condition, NoticeKind, Route, Team, TransitionKind
+from tests.alerts.cast import ADA, BLUE, DUTY, HERE, LEAD, ORANGE, RED, T0, YELLOW, World, city, text
 
 NAN = float("nan")
 ENGINEER = Actor(name="Eva", role="engineer")
@@ -417,6 +417,71 @@ def test_a_transition_names_its_own_cause():
     world.raises("gw-1", YELLOW, "gateway-silent", value=NAN)
     world.raises("weir.do", YELLOW, "low-oxygen", parent="gateway-silent|gw-1")
     assert letter(world.alarm("low-oxygen|weir.do")) == "F"
+
+
+# ── reminding ───────────────────────────────────────────────────────────────────────────────────
+
+
+def reminders(world: World, number: str) -> list[tuple[int, str, str]]:
+    kind = NoticeKind.REMINDER
+    return [(n.step, n.channel, n.target) for n in world.ledger.notices if n.subject == number and n.kind is kind]
+
+
+def test_a_red_alarm_that_nobody_acknowledges_calls_again_until_somebody_does():
+    world = World()
+    world.raises("well.ch4", RED, "gas")
+    number = world.alarm("gas|well.ch4").id
+    world.wait(119)
+    assert not reminders(world, number)
+    world.wait(1)
+    assert reminders(world, number) == [(1, "board", "desk"), (1, "phone", "desk")]
+    world.restart()
+    world.wait(180)
+    assert reminders(world, number)[2:] == [(2, "board", "desk"), (2, "phone", "desk")]
+    world.does(DUTY, "alarm.acknowledge", number)
+    world.wait(86_400)
+    assert len(reminders(world, number)) == 4
+
+
+def test_reminders_missed_while_we_were_down_are_one_reminder():
+    world = World()
+    world.raises("well.ch4", RED, "gas")
+    number = world.alarm("gas|well.ch4").id
+    world.restart()
+    world.wait(700)
+    assert {step for step, *_ in reminders(world, number)} == {3}
+    assert world.kinds(number).count("reminded") == 1
+
+
+def test_from_the_third_reminder_on_every_desk_hears_it():
+    night = Team(id="night", name=text("night desk"), kind="duty")
+    config = city()
+    routes = (*config.routes, Route(id="night", to="night", channel="phone", domains=("road",), origin=HERE))
+    world = World(city(teams={**config.teams, "night": night}, routes=routes))
+    world.raises("well.ch4", RED, "gas")
+    number = world.alarm("gas|well.ch4").id
+    world.wait(120)
+    world.wait(180)
+    assert "night" not in {target for *_, target in reminders(world, number)}
+    world.wait(300)
+    assert (3, "phone", "night") in reminders(world, number)
+    world.clears("well.ch4", "gas")
+    assert ("cleared", "phone", "night") in sent(world, number), "and hears of its end"
+
+
+@pytest.mark.parametrize("how", ["shelved", "hidden", "cleared"])
+def test_what_is_hidden_or_over_does_not_call(how):
+    world = World()
+    world.raises("mill.depth", YELLOW)
+    number = world.alarm().id
+    if how == "shelved":
+        world.does(DUTY, "alarm.shelve", number, reason="x", until_ms=world.now_ms + 20 * 3_600_000)
+    elif how == "hidden":
+        world.raises("gw-1", BLUE, "gateway-silent", value=NAN)
+    else:
+        world.clears()
+    world.wait(10 * 3600)
+    assert not reminders(world, number)
 
 
 # ── reload ──────────────────────────────────────────────────────────────────────────────────────

@@ -1,4 +1,4 @@
-"""What a durable tick costs, and what the ways not taken would: `python tests/bench/bench_ledger.py`. It only prints."""
+"""What a durable tick costs, and the ways not taken: `python tests/bench/bench_ledger.py`. It only prints."""
 
 from __future__ import annotations
 
@@ -41,13 +41,15 @@ def batch_of(n: int, tick: int) -> ReadingBatch:
 
 def timed(label: str, ticks: int, work: Callable[[int], object], *, warm: int = 30) -> None:
     """Print quantiles of `work(i)`; the first calls are left out, the log file still grows then."""
-    took = []
+    took, cpu = [], []
     for i in range(warm + ticks):
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.thread_time()
         work(i)
         took.append(time.perf_counter() - began)
+        cpu.append(time.thread_time() - began_cpu)
     ms = np.quantile(np.array(took[warm:]), [0.5, 0.9, 0.99]) * 1e3
-    print(f"{label:58} p50 {ms[0]:7.3f}  p90 {ms[1]:7.3f}  p99 {ms[2]:7.3f} ms")
+    own = np.median(np.array(cpu[warm:])) * 1e3
+    print(f"{label:58} p50 {ms[0]:7.3f}  p90 {ms[1]:7.3f}  p99 {ms[2]:7.3f} ms, of it CPU {own:6.3f}")
 
 
 def bench_floor(folder: Path) -> None:
@@ -76,7 +78,8 @@ def bench_commit(folder: Path) -> None:
         timed(f"ledger.commit, {n} readings, no effects", 300, commit)
         ledger.close()
     packed = pack(batch_of(10_000, 1))
-    timed("  of it: pack 10,000 readings", 200, lambda _i, b=batch_of(10_000, 1): pack(b))
+    batch = batch_of(10_000, 1)
+    timed("  of it: pack 10,000 readings", 200, lambda _i: pack(batch))
     timed("  (unpack them)", 200, lambda _i: unpack(packed))
     print(f"  packed: {len(packed) / 10_000:.1f} bytes a reading")
 

@@ -63,7 +63,9 @@ def messages(gateway: int, count: int, readings: int, base_ms: int) -> list[byte
     return out
 
 
-def generate(port: int, first: int, last: int, per_gateway: int, readings: int, base_ms: int, rate: float, go: object) -> None:
+def generate(
+    port: int, first: int, last: int, per_gateway: int, readings: int, base_ms: int, rate: float, go: object
+) -> None:
     """Publish the messages of gateways first … last in turn, at `rate` messages/s (0: as fast as confirmed)."""
     packets: list[bytes] = []
     columns = [messages(g, per_gateway, readings, base_ms) for g in range(first, last)]

@@ -45,6 +45,8 @@ class Together(DetectorSettings):
     scope: ClassVar[Literal["site"]] = "site"
     limits_in: ClassVar[Literal["none"]] = "none"
     span: DurationS = 600.0
+    rules: tuple[str, ...] = ()
+    utc_offset: DurationS = Field(default=28_800.0, ge=-43_200, le=50_400)
 
 
 class Log(BaseModel):

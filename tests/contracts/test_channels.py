@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import json
 import socket
+import socketserver
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from pydantic import ValidationError
@@ -101,12 +105,69 @@ def provider() -> Iterator[Provider]:
 
 def build(kind: str, url: str, data_dir: Path, /, **more: Any) -> Channel:
     channel = CHANNELS[kind]
-    sample = {k: v.replace("{url}", url) if isinstance(v, str) else v for k, v in channel.sample.items()}
+    port = str(urlsplit(url).port or 2525)
+    sample = {
+        k: v.replace("{url}", url).replace("{port}", port) if isinstance(v, str) else v
+        for k, v in channel.sample.items()
+    }
     return channel(channel.settings.model_validate(sample | more), data_dir)
+
+
+class PostOffice:
+    """A stand-in mail server: speaks just enough SMTP, answers DATA as told, remembers the mails."""
+
+    def __init__(self) -> None:
+        self.answer = b"250 taken"
+        self.rcpt = b"250 ok"
+        self.is_mute = False
+        self.mails: list[bytes] = []
+        self.let_go = threading.Event()
+        office = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def say(self, text: bytes) -> None:
+                self.wfile.write(text + b"\r\n")
+
+            def handle(self) -> None:
+                if office.is_mute:
+                    office.let_go.wait(10)
+                    return
+                self.say(b"220 mill")
+                while line := self.rfile.readline():
+                    word = line[:4].upper()
+                    if word == b"DATA":
+                        self.say(b"354 go on")
+                        office.mails.append(b"".join(iter(self.rfile.readline, b".\r\n")))
+                        self.say(office.answer)
+                    elif word == b"RCPT":
+                        self.say(office.rcpt)
+                    elif word == b"QUIT":
+                        self.say(b"221 bye")
+                        return
+                    else:
+                        self.say(b"250 ok")
+
+        self.server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"smtp://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    def close(self) -> None:
+        self.let_go.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def post_office() -> Iterator[PostOffice]:
+    stand_in = PostOffice()
+    yield stand_in
+    stand_in.close()
 
 
 EVERY = sorted(CHANNELS)
 OVER_HTTP = sorted(kind for kind, c in CHANNELS.items() if c.transport == "http")
+BY_MAIL = sorted(kind for kind, c in CHANNELS.items() if c.transport == "smtp")
 IN_FILES = sorted(kind for kind, c in CHANNELS.items() if c.transport == "file")
 
 
@@ -250,3 +311,43 @@ def test_an_enormous_notice_does_not_hang_the_channel(kind, provider, tmp_path):
     except DeliveryError as error:
         code, permanent = error.provider_code, error.permanent
     assert permanent, f"cut to size, or refused for good, but never tried again ({code})"
+
+
+@pytest.mark.parametrize("kind", BY_MAIL)
+def test_a_mail_carries_the_words_and_the_key(kind, post_office, tmp_path):
+    assert build(kind, post_office.url, tmp_path).send(NOTICE, NOW_MS) == "250"
+    mail = email.message_from_bytes(post_office.mails[0], policy=email.policy.default)
+    assert mail["Subject"].startswith("【红1级】告警 磨坊桥")
+    assert "🚧" in mail.get_content()
+    assert NOTICE.idem_key in mail["Message-ID"]
+
+
+@pytest.mark.parametrize("kind", BY_MAIL)
+@pytest.mark.parametrize(
+    ("answer", "permanent"), [(b"451 later", False), (b"452 full", False), (b"550 no", True), (b"554 spam", True)]
+)
+@pytest.mark.parametrize("at", ["answer", "rcpt"])
+def test_mail_tells_a_permanent_refusal_from_a_passing_one(kind, at, answer, permanent, post_office, tmp_path):
+    setattr(post_office, at, answer)
+    with pytest.raises(DeliveryError) as caught:
+        build(kind, post_office.url, tmp_path).send(NOTICE, NOW_MS)
+    assert (caught.value.permanent, caught.value.provider_code) == (permanent, answer[:3].decode())
+
+
+@pytest.mark.parametrize("kind", BY_MAIL)
+def test_a_mail_server_that_stalls_or_is_away_is_a_passing_failure(kind, post_office, tmp_path):
+    post_office.is_mute = True
+    began = monotonic_s()
+    with pytest.raises(DeliveryError) as caught:
+        build(kind, post_office.url, tmp_path, timeout_s=0.3).send(NOTICE, NOW_MS)
+    assert not caught.value.permanent
+    assert monotonic_s() - began < 2.0
+
+
+@pytest.mark.parametrize("kind", BY_MAIL)
+def test_a_title_with_line_breaks_cannot_add_headers(kind, post_office, tmp_path):
+    evil = replace(NOTICE, title="x\r\nBcc: everybody@example.org\r\n\r\nhello")
+    build(kind, post_office.url, tmp_path).send(evil, NOW_MS)
+    mail = email.message_from_bytes(post_office.mails[0], policy=email.policy.default)
+    assert mail["Bcc"] is None
+    assert mail["Subject"] == "x Bcc: everybody@example.org hello"

@@ -40,10 +40,6 @@ def build(name: str) -> World:
     return World([sensor(s, cadence_s=cadence_s) for s in example.sensors], rules, silent_after_s=3 * cadence_s)
 
 
-def batch_of(w: World, readings) -> ReadingBatch:
-    return w.batch(readings)
-
-
 def raised(transitions):
     return [t for t in transitions if t.rule == "it" and t.kind is TransitionKind.RAISE]
 

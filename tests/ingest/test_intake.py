@@ -16,8 +16,11 @@ from citypulse.model import Lane, Quality, RawMessage
 from ingest.codecs import CODECS
 from ingest.codecs.native import NativeCodec
 from ingest.deadletter import PER_MESSAGE_MAX, REASONS, group_letters, replay_message, sentence
+from ingest.gateways import Gateways
 from ingest.intake import Intake, Intaken
-from tests.ingest.town import T0, make_intake, message
+from ingest.quality import Grader
+from ingest.registry import Registry
+from tests.ingest.town import T0, make_config, make_intake, make_town, message
 
 encode = NativeCodec().encode
 encode_objects = NativeCodec().encode_objects
@@ -238,6 +241,36 @@ def test_a_dead_letter_can_be_replayed_after_the_fix() -> None:
     assert replayed.dead == ()
 
 
+def test_a_bad_reading_of_another_format_is_kept_as_a_message_of_its_own() -> None:
+    config, table = make_town()
+    registry = Registry(make_config(config.sensors, codec="senml"), table)
+    intake = Intake(registry, Gateways(), Grader(registry))
+    pack = b'[{"bn":"m-0.","bt":1763777467,"boot":"b1","seq":1},{"n":"level","v":1},{"n":"level","vs":"high","t":60}]'
+    taken = take(intake, pack)
+    assert (len(taken.batch), reasons(taken)) == (1, ["bad_value"])
+    again = intake.take([replay_message(letter, T0 + 900) for letter in taken.dead], T0 + 1000)
+    assert reasons(again) == ["bad_value"]
+    assert again.dead[0].payload == taken.dead[0].payload
+
+
+def test_a_gateway_that_counts_in_seconds_is_kept_message_by_message() -> None:
+    intake = make_intake()
+    payload = encode(["m-0.level"] * 300, [T0 // 1000] * 299 + [T0], [1.0] * 300)
+    taken = take(intake, payload, payload)
+    assert reasons(taken) == ["time_out_of_range"] * 2
+    assert taken.dead[0].payload == payload
+    assert "299 bad readings" in taken.dead[0].detail
+    assert len(taken.batch) == 2
+
+
+def test_a_flood_of_bad_readings_does_not_flood_the_ledger() -> None:
+    intake = make_intake()
+    payload = encode([f"x-{k}.level" for k in range(50)], [T0] * 50, [1.0] * 50)
+    taken = take(intake, *[payload] * 500)
+    assert len(taken.dead) < 6_000
+    assert {letter.payload for letter in taken.dead[-300:]} == {payload}
+
+
 def test_a_whole_message_is_replayed_although_its_number_is_known() -> None:
     intake = make_intake()
     n = PER_MESSAGE_MAX + 1
@@ -281,7 +314,7 @@ def dump(value: object) -> bytes:
     return json.dumps(value).encode()
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(
     st.one_of(st.binary(max_size=80), junk.map(dump), shapes.map(dump)),
     st.sampled_from(["readings", "state", "reading", "replay"]),

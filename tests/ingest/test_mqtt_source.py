@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -108,6 +112,55 @@ def test_what_was_not_acknowledged_comes_again_and_what_was_does_not(broker, ope
     again, inbox = opened(broker, is_bulk=is_bulk)
     assert [m.payload for m in collect(inbox, 20)] == [b"%d" % k for k in range(30, 50)]
     again.stop()
+
+
+VICTIM = """
+import sys
+import structlog
+from citypulse.clock import SystemClock
+from ingest.access import Access
+from ingest.inbox import Inbox
+from ingest.mqtt import MqttSource
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+inbox = Inbox()
+source = MqttSource(sys.argv[1], inbox, SystemClock(), client_id="citypulse-test", access=Access())
+source.start()
+while not source.stats().protocol:
+    pass
+source.publish("probe", b"")  # the broker answers in order: by then it has taken the subscription
+while not source.stats().published:
+    pass
+print("connected", flush=True)
+got = []
+while len(got) < 60:
+    inbox.ready.wait(1)
+    got += inbox.drain(1000)
+source.acknowledge(got[:25])
+while source.stats().acknowledged < 25:
+    pass
+print("acknowledged", flush=True)
+sys.stdin.read()  # here it waits for its commit, and is killed
+"""
+
+
+def test_a_process_killed_before_its_commit_leaves_the_rest_to_the_next(broker, opened) -> None:
+    root = Path(__file__).parents[2]
+    victim = subprocess.Popen(
+        [sys.executable, "-c", VICTIM, broker.url],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root, env=os.environ | {"PYTHONPATH": str(root)},
+    )  # fmt: skip
+    try:
+        assert victim.stdout.readline() == b"connected\n"
+        with Field(broker.port) as field:
+            field.publish_all(numbered(60))
+        assert victim.stdout.readline() == b"acknowledged\n"
+    finally:
+        victim.kill()
+        victim.communicate()
+    source, inbox = opened(broker)
+    rest = [m.payload for m in collect(inbox, 35)]
+    assert rest == [b"%d" % k for k in range(25, 60)]
+    source.stop()
 
 
 def test_thousands_wait_unacknowledged_because_receive_maximum_is_asked_for(broker, opened, is_bulk) -> None:

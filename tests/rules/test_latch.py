@@ -69,14 +69,17 @@ def test_on_the_edge_of_the_deadband_is_not_yet_good():
 
 
 def test_a_jump_over_several_levels_is_one_raise_that_names_them_all():
-    """PUB, 5 June 2011: the level went from 50 % to over 100 % within two minutes, past both bands that had an alarm."""
+    """PUB, 5 June 2011: the level went from 50 % to over 100 % in two minutes, past both bands that had an alarm."""
     limits = [limit(c, "at_least", v) for c, v in (("blue", 5), ("yellow", 15), ("orange", 27), ("red", 40))]
     w = world(*limits)
     (out,) = w.run(w.series(MILL, [2, 101]))
     assert (out.kind.value, out.level) == ("raise", Priority.P1)
     assert [(c.level.colour, c.limit, c.side) for c in out.crossed] == [
-        ("red", 40, Side.AT_LEAST), ("orange", 27, Side.AT_LEAST), ("yellow", 15, Side.AT_LEAST), ("blue", 5, Side.AT_LEAST),
-    ]  # fmt: skip
+        ("red", 40, Side.AT_LEAST),
+        ("orange", 27, Side.AT_LEAST),
+        ("yellow", 15, Side.AT_LEAST),
+        ("blue", 5, Side.AT_LEAST),
+    ]
 
 
 def test_the_level_falls_step_by_step():
@@ -188,7 +191,7 @@ VALUES = st.sampled_from([0.0, 4.0, 5.0, 6.0, 9.0, 10.0, 11.0, 14.0, 15.0, 20.0,
 DELAYS = st.sampled_from([0.0, 1.0, 60.0, 120.0, 300.0])
 LIMITS = st.lists(
     st.builds(
-        lambda level, side, value, deadband, on, off: limit(level, side, value, deadband, on, off),
+        limit,
         st.sampled_from(["red", "orange", "yellow", "blue"]),
         st.sampled_from([s.value for s in Side]),
         st.sampled_from([5.0, 10.0, 15.0]),

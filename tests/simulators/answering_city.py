@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import defaultdict
+from typing import Self
 
 from citypulse.clock import SystemClock
 from ingest.access import Access
@@ -25,7 +26,7 @@ class AnsweringCity:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> AnsweringCity:
+    def __enter__(self) -> Self:
         self.source.start()
         self._thread.start()
         return self

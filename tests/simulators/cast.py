@@ -1,4 +1,4 @@
-"""The small district of these tests: Mill river with three sections, four wells, two underpasses, a road and a cover."""
+"""The small district of these tests: Mill river with three sections, four wells, two underpasses and a road."""
 
 from __future__ import annotations
 

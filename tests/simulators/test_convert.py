@@ -46,13 +46,23 @@ def flood(tmp_path: Path) -> Path:
     (tmp_path / "events.csv").write_text(EVENTS)
     with gzip.open(tmp_path / "in.csv.gz", "wt") as file:
         file.write(READINGS)
-    run("floodnet", "--readings", tmp_path / "in.csv.gz", "--events", tmp_path / "events.csv", "--out", tmp_path / "city")
+    run(
+        "floodnet",
+        "--readings",
+        tmp_path / "in.csv.gz",
+        "--events",
+        tmp_path / "events.csv",
+        "--out",
+        tmp_path / "city",
+    )
     return tmp_path
 
 
 def test_events_get_their_absolute_time_and_inches_stay_exact_at_the_limit(flood):
     (portion,) = read_readings(flood / "city" / "readings.csv.gz")
-    rows = list(zip([portion.names[k] for k in portion.name], portion.time_ms.tolist(), portion.value.tolist(), strict=True))
+    rows = list(
+        zip([portion.names[k] for k in portion.name], portion.time_ms.tolist(), portion.value.tolist(), strict=True)
+    )
     assert ("q-mill-st-1.depth", START_MS + 60_000, 10.16) in rows
     assert rows == sorted(rows, key=lambda r: r[1])
     assert len(rows) == 9
@@ -85,28 +95,64 @@ def test_alarms_are_cut_into_the_events_they_belong_to(flood):
     ]
     (flood / "alarms.json").write_text(json.dumps(alarms))
     out = flood / "alarms.csv"
-    run("floodnet-alarms", "--alarms", flood / "alarms.json", "--events", flood / "events.csv", "--readings", flood / "in.csv.gz", "--out", out)
+    run(
+        "floodnet-alarms",
+        "--alarms",
+        flood / "alarms.json",
+        "--events",
+        flood / "events.csv",
+        "--readings",
+        flood / "in.csv.gz",
+        "--out",
+        out,
+    )
     with out.open() as file:
-        rows = [(r["event_id"], float(r["level_in"]), float(r["start_s"]), float(r["end_s"])) for r in csv.DictReader(file)]
+        rows = [
+            (r["event_id"], float(r["level_in"]), float(r["start_s"]), float(r["end_s"])) for r in csv.DictReader(file)
+        ]
     assert rows == [("e1", 4, 60, 180), ("e1", 12, 120, 180), ("e2", 24, 60, 120), ("e3", 4, 60, 60)]
 
 
 def test_an_alarm_that_outlasts_its_profile_does_not_reach_into_the_next_event(flood):
-    alarms = [{"rule": "depth-4in", "scope": "q-mill-st-1.depth", "raised_ms": START_MS + 60_000, "cleared_ms": START_MS + (86_400 - 464) * 1000}]
+    alarms = [
+        {
+            "rule": "depth-4in",
+            "scope": "q-mill-st-1.depth",
+            "raised_ms": START_MS + 60_000,
+            "cleared_ms": START_MS + (86_400 - 464) * 1000,
+        }
+    ]
     (flood / "alarms.json").write_text(json.dumps(alarms))
     out = flood / "alarms.csv"
-    run("floodnet-alarms", "--alarms", flood / "alarms.json", "--events", flood / "events.csv", "--readings", flood / "in.csv.gz", "--out", out)
+    run(
+        "floodnet-alarms",
+        "--alarms",
+        flood / "alarms.json",
+        "--events",
+        flood / "events.csv",
+        "--readings",
+        flood / "in.csv.gz",
+        "--out",
+        out,
+    )
     assert out.read_text().splitlines()[1:] == ["e1,4,60.0,180.0"]
 
 
 def test_a_river_station_becomes_six_sensors_with_raw_values(tmp_path):
     head = "datetime,temp,temp_cor,cond,cond_cor,ph,ph_cor,do,do_cor,turb,turb_cor,stage,stage_cor\n"
     (tmp_path / "Mill2019.csv").write_text(
-        head + "2019-01-01 00:00:00,0.76,,372.4,,8.48,,14.08,,2.83,,60.44,37.1\n2019-01-01 00:15:00,,,,,,,-9999.0,,,,,\n"
+        head
+        + "2019-01-01 00:00:00,0.76,,372.4,,8.48,,14.08,,2.83,,60.44,37.1\n2019-01-01 00:15:00,,,,,,,-9999.0,,,,,\n"
     )
     run("lro", tmp_path / "Mill2019.csv", "--out", tmp_path / "city")
     (portion,) = read_readings(tmp_path / "city" / "readings.csv.gz")
-    rows = dict(zip(zip([portion.names[k] for k in portion.name], portion.time_ms.tolist(), strict=True), portion.value.tolist(), strict=True))
+    rows = dict(
+        zip(
+            zip([portion.names[k] for k in portion.name], portion.time_ms.tolist(), strict=True),
+            portion.value.tolist(),
+            strict=True,
+        )
+    )
     assert rows["mill2019.level", 1_546_300_800_000] == 0.6044
     assert rows["mill2019.do", 1_546_301_700_000] == -9999.0  # what the logger said is evidence
     assert len(rows) == 7

@@ -137,7 +137,9 @@ def test_a_botched_repair_is_never_closed_it_comes_back(tmp_path):
 
 
 def test_an_api_that_is_away_is_an_error_with_its_address():
-    crews = Crews(address="http://127.0.0.1:1", tokens={"duty": "x"}, clock=SpedClock(start_ms=0, speed=1), repair=print, seed=1)
+    crews = Crews(
+        address="http://127.0.0.1:1", tokens={"duty": "x"}, clock=SpedClock(start_ms=0, speed=1), repair=print, seed=1
+    )
     with pytest.raises(CityError, match="GET /api/v1/alarms"):
         crews.step(0)
 

@@ -124,6 +124,21 @@ def test_a_flood_shows_and_a_true_repair_drains_it(city):
     assert district.stats().repairs == 1
 
 
+def test_a_cover_that_moves_reports_at_once_and_again_when_it_is_put_back(city):
+    clock = VirtualClock(NOON_MS)
+    moved = Incident(id="cover", kind="cover_shift", site="cover", start_ms=NOON_MS + 10 * MIN_MS)
+    district = District(CITY, SEED, clock, city.url, incidents=[moved])
+    connect(district, clock)
+    live(district, clock, 20)
+    district.repair("cover", True)
+    live(district, clock, 20)
+    district.drain(20)
+    district.stop()
+    tilt = sorted(((t - NOON_MS) / MIN_MS, v) for (s, t), v in city.readings().items() if s == "cover.tilt")
+    assert any(10 <= m < 11 and v > 30 for m, v in tilt)
+    assert any(20 <= m < 22 and v < 5 for m, v in tilt)
+
+
 def test_an_outage_a_reboot_duplicates_and_shuffling_lose_nothing(city):
     clock = VirtualClock(NOON_MS)
     faults = [
@@ -188,6 +203,12 @@ def test_readings_wait_on_the_gateways_while_the_city_answers_nothing(city):
 def test_what_cannot_happen_is_refused_before_anything_starts():
     clock = VirtualClock(NOON_MS)
     with pytest.raises(ValueError, match="it happens at: underpass, road"):
-        District(CITY, SEED, clock, "mqtt://127.0.0.1:1", incidents=[Incident(id="x", kind="underpass_flood", site="w-1", start_ms=0)])
+        District(
+            CITY,
+            SEED,
+            clock,
+            "mqtt://127.0.0.1:1",
+            incidents=[Incident(id="x", kind="underpass_flood", site="w-1", start_ms=0)],
+        )
     with pytest.raises(CityError, match="is not understood"):
         District(CITY, SEED, clock, "tcp://127.0.0.1:1")

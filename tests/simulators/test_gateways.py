@@ -146,7 +146,13 @@ def test_a_reboot_starts_a_new_numbering_and_keeps_what_was_on_the_disk(broker):
     fill(gateway, 2)
     gateway.mend()
     until(gateway, lambda: len(city.seqs()) == 5)
-    assert [(m["boot"], m["seq"]) for m in city.heard()] == [(old, 1), (old, 2), (old, 3), (gateway.boot, 1), (gateway.boot, 2)]
+    assert [(m["boot"], m["seq"]) for m in city.heard()] == [
+        (old, 1),
+        (old, 2),
+        (old, 3),
+        (gateway.boot, 1),
+        (gateway.boot, 2),
+    ]
     city.say(old, 3)
     until(gateway, lambda: gateway.pending == 2)
     gateway.line.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -58,7 +60,9 @@ def test_everything_in_the_file_becomes_durable_in_the_order_of_the_file(city, t
 
 def test_values_are_sent_as_the_instrument_would_and_missing_ones_as_null(city, tmp_path):
     path = tmp_path / "r.csv"
-    path.write_text(f"sensor,time,value,quality\nmill-2.do,{NOON_MS},7.5,1\nmill-1.do,{NOON_MS},7.5,1\nmill-1.do,{NOON_MS + 1},,9\n")
+    path.write_text(
+        f"sensor,time,value,quality\nmill-2.do,{NOON_MS},7.5,1\nmill-1.do,{NOON_MS},7.5,1\nmill-1.do,{NOON_MS + 1},,9\n"
+    )
     Replay(CITY, city.url, SystemClock()).run(read_readings(path), speed=None, until_durable=True)
     assert city.readings() == {
         ("mill-2.do", NOON_MS): 70.0,  # (7.5 - 0.5) / 0.1
@@ -77,7 +81,9 @@ def test_two_replays_never_share_numbers(city, tmp_path):
 
 
 def test_what_the_city_does_not_know_or_cannot_read_is_counted_and_named(city, tmp_path):
-    path = recording(tmp_path / "r.csv", 3, extra=f"ghost.do,{NOON_MS},1\nmill-1.do,yesterday,1\nmill-1.do,{NOON_MS},5\n")
+    path = recording(
+        tmp_path / "r.csv", 3, extra=f"ghost.do,{NOON_MS},1\nmill-1.do,yesterday,1\nmill-1.do,{NOON_MS},5\n"
+    )
     done = Replay(CITY, city.url, SystemClock()).run(read_readings(path), speed=None, until_durable=True)
     assert done.skipped_unknown == 1
     assert done.unknown_sensors == ["ghost.do"]
@@ -115,7 +121,9 @@ def test_without_a_broker_it_says_so(tmp_path):
 
 def test_a_large_city_shares_connections(city, tmp_path):
     path = recording(tmp_path / "r.csv", 10)
-    done = Replay(replace(CITY), city.url, SystemClock(), connections=1).run(read_readings(path), speed=None, until_durable=True)
+    done = Replay(replace(CITY), city.url, SystemClock(), connections=1).run(
+        read_readings(path), speed=None, until_durable=True
+    )
     assert done.is_durable
 
 
@@ -135,6 +143,12 @@ sites:
     places:
       pass-1: [磨坊桥, Mill Bridge, 30.25, 120.12]
 """
+
+
+@pytest.fixture(autouse=True)
+def _own_logs(monkeypatch):
+    """The command points the log at its own stderr, which ends with it; the log of the other tests must not."""
+    monkeypatch.setattr("citypulse.logs.set_up_logs", lambda **_: None)
 
 
 def simulate(tmp_path: Path, *words: str) -> tuple[int, dict, str]:
@@ -157,7 +171,15 @@ def test_the_command_replays_until_durable_and_says_so_by_its_exit(city, tmp_pat
 
 def test_the_command_simulates_for_a_while_and_ends_now(city, tmp_path):
     code, said, _ = simulate(
-        tmp_path, "--broker", city.url, "--speed", "1200", "--duration", "1 h", "--incident", "underpass_flood@pass-1+5min"
+        tmp_path,
+        "--broker",
+        city.url,
+        "--speed",
+        "1200",
+        "--duration",
+        "1 h",
+        "--incident",
+        "underpass_flood@pass-1+5min",
     )
     assert code == 0
     assert said["pending"] == 0
@@ -184,3 +206,17 @@ def test_the_command_refuses_what_it_cannot_do_with_the_cure(tmp_path, words, co
     ended, _, error = simulate(tmp_path, "--give-up", "1 s", *words)
     assert ended == code
     assert text in error
+
+
+def test_the_exit_reaches_the_shell(tmp_path):
+    (tmp_path / "sensors.yaml").write_text(YAML)
+    words = ["--config", str(tmp_path / "sensors.yaml"), "--duration", "1 s", "--give-up", "1 s"]
+    nowhere = f"mqtt://127.0.0.1:{free_port()}"
+    ended = subprocess.run(
+        [sys.executable, "-m", "citypulse", "simulate", *words, "--broker", nowhere],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 3
+    assert b"no gateway reached" in ended.stderr

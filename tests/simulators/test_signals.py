@@ -116,6 +116,8 @@ def test_rain_fills_the_sewer_and_muddies_the_river():
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32), st.integers(NOON_MS - 400 * DAY_MS, NOON_MS + 400 * DAY_MS))
 def test_rain_is_never_negative_and_never_beyond_nature(seed, at_ms):
-    rain = Weather(seed=seed, lat=30.26, lon=120.13).rain(np.full(20, 30.26), np.full(20, 120.13), at_ms + np.arange(20) * 60_000)
+    rain = Weather(seed=seed, lat=30.26, lon=120.13).rain(
+        np.full(20, 30.26), np.full(20, 120.13), at_ms + np.arange(20) * 60_000
+    )
     assert (rain >= 0).all()
     assert (rain < 120).all()

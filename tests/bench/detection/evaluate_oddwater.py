@@ -1,6 +1,6 @@
 """Scores quality control on river outliers (oddwater: Sandy Creek, Pioneer River) against the labelled types.
 
-    python tests/bench/detection/evaluate_oddwater.py --data …/oddwater --scorer …/qc_eval.py
+python tests/bench/detection/evaluate_oddwater.py --data …/oddwater --scorer …/qc_eval.py
 """
 
 from __future__ import annotations

@@ -82,7 +82,12 @@ def stream(
     flags: Flags = []
     for i in range(len(values)):
         one = ReadingBatch(
-            sensor=sensor, time_ms=time_ms[i : i + 1], value=value[i : i + 1], quality=none, lane=none, received_ms=received
+            sensor=sensor,
+            time_ms=time_ms[i : i + 1],
+            value=value[i : i + 1],
+            quality=none,
+            lane=none,
+            received_ms=received,
         )
         graded = control.apply(one, None if depth is None else depth[i : i + 1])
         if len(graded.amendments):
@@ -105,7 +110,11 @@ def climatology(a: dict[str, Any]) -> Flags:
 
 def spike(a: dict[str, Any]) -> Flags:
     values = numbers(a["inp"])
-    settings = {"suspect": a.get("suspect_threshold"), "fail": a.get("fail_threshold"), "method": a.get("method", "average")}
+    settings = {
+        "suspect": a.get("suspect_threshold"),
+        "fail": a.get("fail_threshold"),
+        "method": a.get("method", "average"),
+    }
     return stream({"spike": settings}, list(range(len(values))), values)
 
 
@@ -153,9 +162,7 @@ def attenuated(a: dict[str, Any]) -> Flags:
         "min_readings": a.get("min_obs"),
         "min_s": a.get("min_period"),
     }
-    return stream(
-        {"attenuated": settings, "interval_s": median_step_s(times), "window_max": widest}, times, values
-    )
+    return stream({"attenuated": settings, "interval_s": median_step_s(times), "window_max": widest}, times, values)
 
 
 def time_gap(a: dict[str, Any]) -> Flags:
@@ -254,10 +261,9 @@ def series(spec: dict[str, Any], data: Path) -> tuple[list[Any], list[float]]:
     key = json.dumps(spec, sort_keys=True)
     if key not in _series:
         path = data / spec["file"]
-        opened = gzip.open(path, "rt", newline="", encoding="utf-8-sig") if path.suffix == ".gz" else path.open()
         times: list[Any] = []
         values: list[float] = []
-        with opened as file:
+        with gzip.open(path, "rt", newline="", encoding="utf-8-sig") if path.suffix == ".gz" else path.open() as file:
             for row in csv.DictReader(file):
                 raw = row[spec["value"]]
                 value = float(raw) if raw not in ("", None) else math.nan

@@ -39,7 +39,9 @@ def rows_of(path: Path) -> Iterable[dict[str, str]]:
 
 
 def utc(text: str) -> str:
-    return datetime.fromisoformat(text.replace("Z", "")).replace(tzinfo=UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    return (
+        datetime.fromisoformat(text.replace("Z", "")).replace(tzinfo=UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    )
 
 
 def write_readings(path: Path, layout: Layout, out: Path) -> dict[str, str]:
