@@ -15,7 +15,7 @@ I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
 
 NEVER = -(2**63)  # the newest time of a sensor that has none
-FUTURE_MS = 300_000  # house.md 4: more than five minutes ahead of us is a wrong clock
+FUTURE_MS = 300_000  # more than five minutes ahead of us is a wrong clock, not a reading of tomorrow
 
 LIVE, HISTORY = int(Lane.LIVE), int(Lane.HISTORY)
 QUARANTINED, DUPLICATE = int(Lane.QUARANTINED), int(Lane.DUPLICATE)

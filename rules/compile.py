@@ -83,16 +83,7 @@ def compile_rules(
     number = {name: d for d, name in enumerate(detectors)}
     city = City(sensors={s.id: s for s in table.sensors if s is not None}, sites=sites)
     specs = _specs(rules, table, city, detectors)
-    order = sorted(
-        range(len(specs)),
-        key=lambda k: (
-            min(specs[k].inputs, default=-1),
-            number[specs[k].rule.detector],
-            specs[k].rule.id,
-            specs[k].scope,
-        ),
-    )
-    specs = [specs[k] for k in order]
+    specs.sort(key=lambda k: (min(k.inputs, default=-1), number[k.rule.detector], k.rule.id, k.scope))
     lane_of: dict[tuple[str, str], int] = {}
     for lane, spec in enumerate(specs):
         if lane_of.setdefault((spec.rule.id, spec.scope), lane) != lane:
@@ -138,6 +129,7 @@ def _specs(rules: Sequence[Rule], table: SensorTable, city: City, detectors: Map
     """Return one spec per (rule, scope); rules that look at other rules come last, and see what those see."""
     specs: list[LaneSpec] = []
     here: dict[tuple[str, str], list[LaneSpec]] = defaultdict(list)  # (rule, place) → its lanes there
+    wanted = {name for rule in rules for name in _wanted(rule, detectors)}
     for row, rule in enumerate(sorted(rules, key=lambda rule: detectors[rule.detector].members is not None)):
         if len(rule.limits) > kernels.LIMITS_MAX:
             raise BugError(f"{rule.origin}: rule {rule.id} has more than {kernels.LIMITS_MAX} limits")
@@ -146,7 +138,7 @@ def _specs(rules: Sequence[Rule], table: SensorTable, city: City, detectors: Map
         for k, scope in enumerate(rule.scopes):
             names = () if detector.is_watchdog else detector.inputs(rule, k, city)
             if detector.members is not None:
-                seen = (spec for wanted in detector.members(rule.settings) for spec in here[wanted, scope])
+                seen = (spec for other in _wanted(rule, detectors) for spec in here[other, scope])
                 names = tuple(dict.fromkeys((*names, *(s.id for spec in seen for s in spec.sensors))))
             sensors = tuple(city.sensors[n] for n in names)
             spec = LaneSpec(
@@ -159,9 +151,16 @@ def _specs(rules: Sequence[Rule], table: SensorTable, city: City, detectors: Map
                 calm=band,
             )
             specs.append(spec)
-            for place in places(scope, city):
-                here[rule.id, place].append(spec)
+            if rule.id in wanted:
+                for place in places(scope, city):
+                    here[rule.id, place].append(spec)
     return specs
+
+
+def _wanted(rule: Rule, detectors: Mapping[str, Detector]) -> tuple[str, ...]:
+    """Return the ids of the rules that this one looks at."""
+    members = detectors[rule.detector].members
+    return () if members is None else members(rule.settings)
 
 
 def places(scope: str, city: City) -> tuple[str, ...]:
@@ -209,15 +208,15 @@ def _members(
     if not composites:
         return np.zeros(0, np.int32)
     here: dict[tuple[str, str], list[int]] = defaultdict(list)
+    wanted = {name for lane in composites for name in _wanted(specs[lane].rule, detectors)}
     for lane, spec in enumerate(specs):
-        for place in places(spec.scope, city):
-            here[spec.rule.id, place].append(lane)
+        if spec.rule.id in wanted:
+            for place in places(spec.scope, city):
+                here[spec.rule.id, place].append(lane)
     members: list[int] = []
     for lane in composites:
         spec = specs[lane]
-        wanted = detectors[spec.rule.detector].members
-        ids = () if wanted is None else wanted(spec.rule.settings)
-        found = sorted(member for rule in ids for member in here[rule, spec.scope])
+        found = sorted(member for rule in _wanted(spec.rule, detectors) for member in here[rule, spec.scope])
         lanes[lane]["first_member"] = len(members)
         lanes[lane]["members"] = len(found)
         members.extend(found)

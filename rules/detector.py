@@ -81,7 +81,7 @@ class Layout:
     memory: tuple[Array, ...] = ()
 
 
-Kernel = Callable[..., None]
+Kernel = Callable[..., Any]
 """kernel(samples, mine, *params, *memory): for every k in `mine`, in order, replace samples[k]["x"] by the feature.
 
 `samples` is a SAMPLE array, `mine` int32 indexes of this detector's samples. A kernel must look only at what

@@ -155,7 +155,7 @@ class Engine:
         if not self._is_started:
             start_ms = min([now_ms, *batch.received_ms[:1].tolist(), *news_ms[:1].tolist()])
             self.begin(start_ms)
-        self._soonest, scratch.events, n_events = watchdogs.watch(
+        self._soonest, scratch.events, n_events, _ = watchdogs.watch(
             batch.sensor,
             batch.quality,
             batch.lane,

@@ -336,7 +336,7 @@ def latch_samples(
     free: Array,
     out: Array,
 ) -> Any:
-    """Run `samples[:n_samples]` through their lanes' latches, in order; return (outcomes, how many, nothing).
+    """Run `samples[:n_samples]` through their lanes' latches, in order; return (outcomes, how many, _).
 
     `out` is scratch to write into; a longer one comes back when it did not suffice.
     """

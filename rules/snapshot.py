@@ -60,7 +60,7 @@ def _numbered(words: list[str]) -> tuple[list[str], NDArray[np.int32]]:
 
 def _memory_key(spec: LaneSpec) -> str:
     """What a lane's detector memory depends on: kept only while this stays the same."""
-    inputs = "" if len(spec.sensors) == 1 else ",".join(s.id for s in spec.sensors)
+    inputs = "" if len(spec.sensors) <= 1 else ",".join(s.id for s in spec.sensors)
     return f"{spec.rule.detector} {spec.rule.settings.model_dump_json()} {inputs}"
 
 
@@ -76,7 +76,7 @@ def layout_keys(plan: Plan) -> dict[str, Any]:
     key_of_rule: dict[int, str] = {}
     words = []
     for spec in plan.specs:
-        if len(spec.sensors) != 1:
+        if len(spec.sensors) > 1:
             words.append(_memory_key(spec))
             continue
         if spec.rule_row not in key_of_rule:

@@ -18,7 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .detector import HEARD, LOSS, OVERDUE
-from .fanout import EVENT, LIVE_LANE, QUALITY_SUSPECT
+from .fanout import EVENT, LIVE_LANE, QUALITY_SUSPECT, TOUCH_AHEAD
 from .kernels import NEVER, grown
 
 Array = NDArray[Any]
@@ -257,14 +257,15 @@ def watch(
     watched: Array,
     soonest: int,
     out: Array,
-) -> tuple[int, Array, int]:
+) -> tuple[int, Array, int, int]:
     """Listen to the batch and the gateways' news in the order of receive time, up to `now_ms`.
 
-    Returns (earliest deadline that can come next, events, how many). `soonest` is that of the last call; `out`
+    Returns (earliest deadline that can come next, events, how many, _). `soonest` is that of the last call; `out`
     is scratch.
     """
     n = 0
     w = 0
+    total = 0
     for i in range(len(sensor) + 1):
         stamp_ms = received_ms[i] if i < len(sensor) else now_ms
         while w < len(news_ms) and news_ms[w] <= stamp_ms:
@@ -284,6 +285,9 @@ def watch(
             soonest, out, n = raise_due(stamp_ms, i, guards, gates, members, watched, out, n)
         if i == len(sensor):
             break
+        if i % TOUCH_AHEAD == 0:  # fetch the coming sensors' rows all at once (rules.fanout.touch)
+            for ahead in range(i, min(i + TOUCH_AHEAD, len(sensor))):
+                total += int(watched[sensor[ahead]]["heard_ms"] & 1)
         heard = watched[sensor[i]]
         number = heard["gateway"]
         if number >= 0:
@@ -297,7 +301,7 @@ def watch(
                 soonest, out, n = hear_sensor(sensor[i], stamp_ms, i, guards, gates, watched, soonest, out, n)
             else:
                 heard["heard_ms"] = stamp_ms
-    return soonest, out, n
+    return soonest, out, n, total
 
 
 def no_events() -> Array:

@@ -101,6 +101,7 @@ class Crews:
     sites: Mapping[str, Site] = field(default_factory=dict)
     only_team: str = ""
     true_share: float = TRUE_SHARE
+    pace: float = 1.0  # what everybody's times are multiplied by
     stats: CrewStats = field(default_factory=CrewStats)
     _tasks: dict[str, _Task] = field(default_factory=dict)
     _is_away: bool = False
@@ -225,7 +226,7 @@ class Crews:
         task = self._tasks.get(name)
         if task is None:
             wait_s = habit.soonest_s + (habit.latest_s - habit.soonest_s) * float(uniform(key_of(self.seed, name), 0))
-            task = self._tasks[name] = _Task(due_ms=now_ms + int(wait_s * 1000), since_ms=now_ms)
+            task = self._tasks[name] = _Task(due_ms=now_ms + int(wait_s * self.pace * 1000), since_ms=now_ms)
         return now_ms >= task.due_ms
 
     def _do(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from simulators.district import District
 
 SPEED = 60.0
+PACE = 0.35  # the demo's people are quick, so that a loop closes while somebody watches
 SETTLE_S = 20.0  # at the end: how long to wait for the last messages to become durable
 PEOPLE = (("duty", "duty", "centre"), ("lead", "lead", "centre"), ("checker", "checker", "inspection"))
 
@@ -130,7 +131,9 @@ def _city(
             incidents=demo_schedule(config.sites, seed, clock.now_ms()),
             has_storms=False,
         )
-        crews = Crews(server.address, tokens, clock, district.repair, seed, teams=config.teams, sites=config.sites)
+        crews = Crews(
+            server.address, tokens, clock, district.repair, seed, teams=config.teams, sites=config.sites, pace=PACE
+        )
         district.start()
         crews.start()
         try:

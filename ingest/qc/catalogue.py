@@ -33,7 +33,7 @@ class QcTest(IntFlag):
     ATTENUATED = 1 << 5
     TIME_GAP = 1 << 6
     RECEPTION = 1 << 7
-    DATE = 1 << 8
+    IMPOSSIBLE_DATE = 1 << 8
     JUMP = 1 << 9
     RETURNED = 1 << 10
     NEW_LEVEL = 1 << 11
@@ -53,7 +53,7 @@ TEST_NAMES: dict[QcTest, Text] = {
     QcTest.ATTENUATED: Text(zh="信号衰减", en="attenuated signal"),
     QcTest.TIME_GAP: Text(zh="时间间断", en="time gap"),
     QcTest.RECEPTION: Text(zh="接收延迟", en="data reception"),
-    QcTest.DATE: Text(zh="日期异常", en="impossible date"),
+    QcTest.IMPOSSIBLE_DATE: Text(zh="日期异常", en="impossible date"),
     QcTest.JUMP: Text(zh="跳变", en="jump from the last good value"),
     QcTest.RETURNED: Text(zh="单点突跳", en="one reading away and back"),
     QcTest.NEW_LEVEL: Text(zh="新水平", en="stayed at the level it jumped to"),

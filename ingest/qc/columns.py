@@ -1,10 +1,15 @@
-"""Settings and memory as arrays by sensor index: what the compiled loop reads and writes."""
+"""Settings and memory as one record a sensor: what the compiled loop reads and writes.
+
+Records, because a compiled function takes one by address: passing dozens of arrays down six calls cost ten times
+the tests themselves.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,173 +17,244 @@ from numpy.typing import NDArray
 from .calendar import PERIODS
 from .catalogue import NO_TIME, QcTest
 from .qartod import SPIKE_AVERAGE, SPIKE_DIFFERENTIAL, STATISTIC_RANGE, STATISTIC_STD
-from .settings import SensorQuality, readings_in
+from .settings import COMPANY_MAX, NO_VALUES_MAX, SensorQuality, readings_in
 
-SENTINELS_MAX = 4  # "no value" numbers per sensor
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
-I32 = NDArray[np.int32]
-U32 = NDArray[np.uint32]
+Records = NDArray[Any]  # one record a sensor
+Record = Any  # a row of such an array, by address
+
+# Thresholds. NaN switches a threshold off; infinite spans never raise.
+RULES = np.dtype(
+    [
+        ("enabled", "u4"),  # bits of QcTest
+        ("interval_ms", "i8"),
+        *[(f"no_value_{k}", "f8") for k in range(NO_VALUES_MAX)],
+        ("fail_low", "f8"),
+        ("fail_high", "f8"),
+        ("suspect_low", "f8"),
+        ("suspect_high", "f8"),
+        ("member_start", "i4"),  # climatology members of this sensor
+        ("member_stop", "i4"),
+        ("spike_method", "i4"),
+        ("spike_suspect", "f8"),
+        ("spike_fail", "f8"),
+        ("rate_suspect", "f8"),  # per second
+        ("rate_fail", "f8"),
+        ("flat_tolerance", "f8"),
+        ("flat_suspect", "i8"),  # readings
+        ("flat_fail", "i8"),
+        ("attenuated_suspect", "f8"),
+        ("attenuated_fail", "f8"),
+        ("attenuated_ms", "i8"),
+        ("attenuated_min", "i8"),  # readings needed
+        ("statistic", "i4"),
+        ("gap_ms", "i8"),
+        ("reception_ms", "i8"),
+        ("earliest_ms", "i8"),
+        ("latest_ms", "i8"),
+        ("window_start", "i8"),  # first place in the rings
+        ("window_size", "i8"),  # places in the rings
+        ("rise_floor", "f8"),  # NaN: natural direction
+        ("rise_scales", "f8"),
+        ("rise_factor", "f8"),
+        ("fall_floor", "f8"),
+        ("fall_scales", "f8"),
+        ("fall_factor", "f8"),
+        ("step_memory", "f8"),
+        ("baseline", "f8"),  # NaN: steps are measured from the last good value alone
+        ("hold", "i8"),
+        *[(f"company_{k}", "i4") for k in range(COMPANY_MAX)],  # sensors whose step explains a jump, -1 none
+        *[(f"company_moves_{k}", "f8") for k in range(COMPANY_MAX)],
+        ("returned_floor", "f8"),
+        ("returned_factor", "f8"),
+        ("returned_within", "f8"),
+        ("frozen_ms", "i8"),  # 0: off
+        ("ice_below", "f8"),
+        ("companion", "i4"),  # index of the companion sensor, -1 none
+        ("out_after_ms", "i8"),  # 0: off
+        ("service_step", "f8"),
+        ("oversaturated", "f8"),  # value / (saturation at 1 atm) above which oxygen is too much; NaN off
+        ("oversaturated_ms", "i8"),
+        ("settle_each", "i8"),  # 0: off
+        ("settle_most", "i8"),
+    ]
+)
+
+# What is remembered of each sensor between readings.
+MEMORY = np.dtype(
+    [
+        ("seen", "i8"),  # readings
+        ("last_ms", "i8"),  # time of the previous reading
+        ("last", "f8"),  # its value, NaN when it was missing
+        ("before_last", "f8"),
+        ("passed", "u4"),  # tests of the previous reading, by what they said
+        ("raised", "u4"),
+        ("failed", "u4"),
+        ("open", "u4"),
+        ("absent", "u4"),
+        ("base", "u1"),  # the flag the previous reading came with
+        ("emitted", "u1"),  # the flag last told of the previous reading
+        ("overflow", "i8"),  # readings that left a full ring while still inside their window
+        ("good", "f8"),  # last good value
+        ("good_ms", "i8"),
+        ("before_good", "f8"),  # the good value before that
+        ("scale", "f8"),  # usual step per √interval
+        ("level", "f8"),  # slow baseline
+        ("rejected", "i8"),  # readings rejected in a row
+        ("same", "f8"),  # value that may be frozen
+        ("same_ms", "i8"),  # since when
+        ("out_ms", "i8"),  # since when this sensor itself has been missing or out of range; NO_TIME: it is not
+        ("was_out", "u1"),  # the companion was out at this sensor's previous reading
+        ("over_ms", "i8"),  # since when oversaturated; NO_TIME: not
+        ("doubt", "i8"),  # quiet readings still needed
+    ]
+)
 
 
-class Limits(NamedTuple):
-    """Thresholds, one row a sensor. NaN is a threshold that is off; infinite spans never raise."""
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Which sensors stand beside one at its site, as indices: its companion (-1 none) and who may explain its jumps."""
 
-    enabled: U32  # bits of `QcTest`
-    sentinels: F64  # (sensors, SENTINELS_MAX), NaN where unused
-    ranges: F64  # (sensors, 4): fail low, fail high, suspect low, suspect high
-    members: F64  # (members of all sensors, 9), see qartod.climatology
-    member_start: I32  # (sensors + 1,)
-    spike_method: I32
-    spike: F64  # (sensors, 2): suspect, fail
-    rate: F64  # (sensors, 2): suspect, fail, per second
-    flat_tolerance: F64
-    flat_count: I64  # (sensors, 2): suspect, fail, in readings
-    attenuated: F64  # (sensors, 2): suspect below, fail below
-    attenuated_ms: I64
-    attenuated_min: I64  # readings needed
-    statistic: I32
-    gap_ms: I64
-    reception_ms: I64
-    dates: I64  # (sensors, 2): earliest, latest epoch ms
-    window_start: I64  # (sensors,) first place in the rings
-    window_size: I64  # (sensors,) places in the rings; 0 when no test needs a window
+    companion: int = -1
+    company: tuple[int, ...] = ()
 
 
-class Memory(NamedTuple):
-    """What is remembered of each sensor between readings."""
-
-    seen: I64  # readings
-    last_ms: I64  # time of the previous reading; NO_TIME before the first
-    last: F64  # value of the previous reading, NaN when it was missing
-    before_last: F64
-    verdicts: U32  # (sensors, 5) tests of the previous reading that said good, suspect, fail, open, missing
-    base: NDArray[np.uint8]  # the flag the previous reading came with
-    emitted: NDArray[np.uint8]  # the flag last told of the previous reading
-    ring_ms: I64  # rings of all sensors, see Limits.window_start
-    ring: F64
-    overflow: I64  # readings that fell out of a ring while still inside their window
+ALONE = Neighbours()
 
 
-def compile_limits(settings: Sequence[SensorQuality | None], cadence_s: Sequence[float]) -> Limits:
-    """Lay settings out as arrays; `cadence_s` gives the usual step of each sensor in seconds."""
-    n = len(settings)
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """Rules as records, with the climatology members of all sensors (shape (members, 9), see qartod.climatology)."""
+
+    rules: Records
+    members: F64
+
+
+def compile_rules(
+    settings: Sequence[SensorQuality | None], interval_s: Sequence[float], neighbours: Sequence[Neighbours]
+) -> Compiled:
+    """Lay settings out as records; `interval_s` gives the usual step of each sensor in seconds."""
+    rules = np.zeros(len(settings), RULES)
+    for name in RULES.names or ():
+        if RULES[name].kind == "f":
+            rules[name] = np.nan
+    rules["ice_below"] = -np.inf
+    for k in range(COMPANY_MAX):
+        rules[f"company_{k}"] = -1
     members: list[list[float]] = []
-    limits = Limits(
-        enabled=np.zeros(n, np.uint32),
-        sentinels=np.full((n, SENTINELS_MAX), np.nan),
-        ranges=np.tile(np.array([-np.inf, np.inf, -np.inf, np.inf]), (n, 1)),
-        members=np.zeros((0, 9)),
-        member_start=np.zeros(n + 1, np.int32),
-        spike_method=np.zeros(n, np.int32),
-        spike=np.full((n, 2), np.nan),
-        rate=np.full((n, 2), np.nan),
-        flat_tolerance=np.full(n, np.nan),
-        flat_count=np.zeros((n, 2), np.int64),
-        attenuated=np.full((n, 2), np.nan),
-        attenuated_ms=np.zeros(n, np.int64),
-        attenuated_min=np.zeros(n, np.int64),
-        statistic=np.zeros(n, np.int32),
-        gap_ms=np.zeros(n, np.int64),
-        reception_ms=np.zeros(n, np.int64),
-        dates=np.tile(np.array([NO_TIME, 2**63 - 1]), (n, 1)),
-        window_start=np.zeros(n, np.int64),
-        window_size=np.zeros(n, np.int64),
-    )
     for s, quality in enumerate(settings):
+        rule = rules[s]
+        rule["interval_ms"] = max(1, round(interval_s[s] * 1000))
+        rule["companion"] = neighbours[s].companion
+        rule["member_start"] = len(members)
         if quality is not None:
-            _fill(limits, members, s, quality, float(quality.interval_s or cadence_s[s]))
-        limits.member_start[s + 1] = len(members)
-    limits.window_start[1:] = np.cumsum(limits.window_size)[:-1]
-    return limits._replace(members=np.array(members, np.float64).reshape(-1, 9))
+            _fill_values(rule, quality, members)
+            _fill_windows(rule, quality, float(interval_s[s]))
+            _fill_times(rule, quality)
+            _fill_river(rule, quality, neighbours[s])
+            rule["enabled"] = int(tests_of(quality))
+        rule["member_stop"] = len(members)
+    rules["window_start"][1:] = np.cumsum(rules["window_size"])[:-1]
+    return Compiled(rules, np.array(members, np.float64).reshape(-1, 9))
 
 
-def _fill(limits: Limits, members: list[list[float]], s: int, quality: SensorQuality, interval_s: float) -> None:
-    enabled = QcTest(0)
-    window = 0
-    if len(quality.missing) > SENTINELS_MAX:
-        raise ValueError(f"at most {SENTINELS_MAX} numbers may mean a missing value, not {len(quality.missing)}")
-    limits.sentinels[s, : len(quality.missing)] = quality.missing
-    if quality.gross_range:
-        enabled |= QcTest.GROSS_RANGE
-        limits.ranges[s] = (*quality.gross_range.fail, *(quality.gross_range.suspect or (-np.inf, np.inf)))
-    if quality.climatology:
-        enabled |= QcTest.CLIMATOLOGY
-        for m in quality.climatology:
-            period = PERIODS[m.period] if m.period else 0
-            depth, fail = m.zspan or (np.nan, np.nan), m.fspan or (-np.inf, np.inf)
-            members.append([period, *m.tspan, *depth, *fail, *m.vspan])
-    if quality.spike:
-        enabled |= QcTest.SPIKE
-        limits.spike_method[s] = SPIKE_AVERAGE if quality.spike.method == "average" else SPIKE_DIFFERENTIAL
-        limits.spike[s] = quality.spike.suspect or np.nan, quality.spike.fail or np.nan
-    if quality.rate_of_change:
-        enabled |= QcTest.RATE_OF_CHANGE
-        fail_rate = quality.rate_of_change.fail
-        limits.rate[s] = quality.rate_of_change.suspect, np.nan if fail_rate is None else fail_rate
-    if quality.flat_line:
-        enabled |= QcTest.FLAT_LINE
-        counts = [
-            readings_in(t, interval_s) for t in (quality.flat_line.suspect_after_s, quality.flat_line.fail_after_s)
-        ]
-        limits.flat_tolerance[s] = quality.flat_line.tolerance
-        limits.flat_count[s] = counts
-        window = max(counts) + 1
-    if quality.attenuated:
-        test = quality.attenuated
-        enabled |= QcTest.ATTENUATED
-        limits.attenuated[s] = test.suspect_below, test.fail_below
-        limits.attenuated_ms[s] = round(test.over_s * 1000)
-        needed = test.min_readings
-        if needed is None:
-            needed = 1 if test.min_s is None else readings_in(test.min_s, interval_s)
-        limits.attenuated_min[s] = needed
-        limits.statistic[s] = STATISTIC_STD if test.statistic == "std" else STATISTIC_RANGE
-        # Twice the places a steady sensor needs: bursts after a gap come closer together.
-        window = max(window, 2 * math.ceil(test.over_s / interval_s) + 2)
-    if quality.time_gap:
-        enabled |= QcTest.TIME_GAP
-        limits.gap_ms[s] = int(quality.time_gap.fail_after_s) * 1000
-    if quality.reception:
-        enabled |= QcTest.RECEPTION
-        limits.reception_ms[s] = int(quality.reception.fail_after_s) * 1000
-    if quality.impossible_date:
-        enabled |= QcTest.DATE
-        if quality.impossible_date.fail_span:
-            limits.dates[s] = [int(t) for t in quality.impossible_date.fail_span]
-    enabled |= _river_tests(quality)
-    limits.enabled[s] = int(enabled)
-    limits.window_size[s] = max(quality.window_max or window, 1) if window else 0
-
-
-def _river_tests(quality: SensorQuality) -> QcTest:
-    named = (
-        (quality.jump, QcTest.JUMP),
-        (quality.returned, QcTest.RETURNED),
-        (quality.frozen, QcTest.FROZEN),
-        (quality.companion, QcTest.COMPANION),
-        (quality.oversaturated, QcTest.OVERSATURATED),
-    )
+def tests_of(quality: SensorQuality) -> QcTest:
+    """Return the tests that are switched on."""
     tests = QcTest(0)
-    for section, test in named:
-        if section is not None:
-            tests |= test
+    for test in QcTest:
+        tests |= test if getattr(quality, str(test.name).lower(), None) else QcTest(0)
     return tests
 
 
-def blank_memory(limits: Limits) -> Memory:
-    """Return the memory of sensors that have not been heard yet."""
-    n = len(limits.enabled)
-    places = int(limits.window_size.sum())
-    return Memory(
-        seen=np.zeros(n, np.int64),
-        last_ms=np.full(n, NO_TIME, np.int64),
-        last=np.full(n, np.nan),
-        before_last=np.full(n, np.nan),
-        verdicts=np.zeros((n, 5), np.uint32),
-        base=np.zeros(n, np.uint8),
-        emitted=np.zeros(n, np.uint8),
-        ring_ms=np.full(places, NO_TIME, np.int64),
-        ring=np.full(places, np.nan),
-        overflow=np.zeros(n, np.int64),
+def _fill_values(rule: Record, quality: SensorQuality, members: list[list[float]]) -> None:
+    for k, number in enumerate(quality.missing):
+        rule[f"no_value_{k}"] = number
+    if spans := quality.gross_range:
+        rule["fail_low"], rule["fail_high"] = spans.fail
+        rule["suspect_low"], rule["suspect_high"] = spans.suspect or (-np.inf, np.inf)
+    for m in quality.climatology:
+        depth, fail = m.zspan or (np.nan, np.nan), m.fspan or (-np.inf, np.inf)
+        members.append([PERIODS[m.period] if m.period else 0, *m.tspan, *depth, *fail, *m.vspan])
+    if spike := quality.spike:
+        rule["spike_method"] = SPIKE_AVERAGE if spike.method == "average" else SPIKE_DIFFERENTIAL
+        rule["spike_suspect"], rule["spike_fail"] = spike.suspect or np.nan, spike.fail or np.nan
+    if rate := quality.rate_of_change:
+        rule["rate_suspect"], rule["rate_fail"] = rate.suspect, np.nan if rate.fail is None else rate.fail
+
+
+def _fill_windows(rule: Record, quality: SensorQuality, interval_s: float) -> None:
+    window = 0
+    if flat := quality.flat_line:
+        counts = readings_in(flat.suspect_after_s, interval_s), readings_in(flat.fail_after_s, interval_s)
+        rule["flat_tolerance"] = flat.tolerance
+        rule["flat_suspect"], rule["flat_fail"] = counts
+        window = max(counts) + 1
+    if test := quality.attenuated:
+        rule["attenuated_suspect"], rule["attenuated_fail"] = test.suspect_below, test.fail_below
+        rule["attenuated_ms"] = round(test.over_s * 1000)
+        needed = test.min_readings
+        if needed is None:
+            needed = 1 if test.min_s is None else readings_in(test.min_s, interval_s)
+        rule["attenuated_min"] = needed
+        rule["statistic"] = STATISTIC_STD if test.statistic == "std" else STATISTIC_RANGE
+        # Twice the places a steady sensor needs: bursts after a gap come closer together.
+        window = max(window, 2 * math.ceil(test.over_s / interval_s) + 2)
+    rule["window_size"] = max(quality.window_max or window, 1) if window else 0
+
+
+def _fill_times(rule: Record, quality: SensorQuality) -> None:
+    if quality.time_gap:
+        rule["gap_ms"] = int(quality.time_gap.fail_after_s) * 1000
+    if quality.reception:
+        rule["reception_ms"] = int(quality.reception.fail_after_s) * 1000
+    rule["earliest_ms"], rule["latest_ms"] = NO_TIME, 2**63 - 1
+    if quality.impossible_date and quality.impossible_date.fail_span:
+        rule["earliest_ms"], rule["latest_ms"] = (int(t) for t in quality.impossible_date.fail_span)
+
+
+def _fill_river(rule: Record, quality: SensorQuality, beside: Neighbours) -> None:
+    if jump := quality.jump:
+        for word, step in (("rise", jump.rise), ("fall", jump.fall)):
+            if step is not None:
+                rule[f"{word}_floor"], rule[f"{word}_scales"] = step.floor, step.scales
+                rule[f"{word}_factor"] = step.factor
+        rule["step_memory"], rule["hold"] = jump.memory, jump.hold
+        rule["baseline"] = np.nan if jump.baseline is None else jump.baseline
+        for k, (company, index) in enumerate(zip(jump.natural_with, beside.company, strict=True)):
+            rule[f"company_{k}"], rule[f"company_moves_{k}"] = index, company.moves
+    if returned := quality.returned:
+        rule["returned_floor"], rule["returned_factor"] = returned.floor, returned.factor
+        rule["returned_within"] = returned.within
+    if frozen := quality.frozen:
+        rule["frozen_ms"] = round(frozen.after_s * 1000)
+        rule["ice_below"] = -np.inf if frozen.except_below is None else frozen.except_below
+    if companion := quality.companion:
+        rule["out_after_ms"] = round((companion.out_after_s or 0) * 1000)
+        rule["service_step"] = companion.service_step or np.nan
+    if oxygen := quality.oversaturated:
+        # Standard atmosphere: pressure relative to sea level.
+        rule["oversaturated"] = oxygen.above * (1 - 2.25577e-5 * oxygen.altitude_m) ** 5.25588
+        rule["oversaturated_ms"] = round(oxygen.for_s * 1000)
+    if quality.settling:
+        rule["settle_each"], rule["settle_most"] = quality.settling.each, quality.settling.most
+
+
+def blank_memory(rules: Records) -> Records:
+    """Return the memory of sensors that have not been heard yet; the usual step starts at floor / scales."""
+    memory = np.zeros(len(rules), MEMORY)
+    for name in ("last", "before_last", "good", "before_good", "level", "same"):
+        memory[name] = np.nan
+    for name in ("last_ms", "good_ms", "same_ms", "out_ms", "over_ms"):
+        memory[name] = NO_TIME
+    falls = ~np.isnan(rules["fall_floor"])
+    memory["scale"] = np.where(
+        falls, rules["fall_floor"] / rules["fall_scales"], rules["rise_floor"] / rules["rise_scales"]
     )
+    return memory
+
+
+def blank_rings(rules: Records) -> tuple[I64, F64]:
+    """Return the empty windows of all sensors: times and values."""
+    places = int(rules["window_size"].sum())
+    return np.full(places, NO_TIME, np.int64), np.full(places, np.nan)

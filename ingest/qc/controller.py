@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from citypulse.model import ReadingBatch
 
-from .columns import Memory, blank_memory, compile_limits
+from .columns import ALONE, MEMORY, Neighbours, blank_memory, blank_rings, compile_rules
 from .kernel import grade
-from .river import ALONE, Neighbours, RiverMemory, blank_river, compile_river
 from .settings import QualitySettings, SensorQuality
 
 _NO_DEPTH = np.zeros(0)
@@ -71,10 +70,9 @@ class QualityControl:
         if not len(settings) == len(cadence_s) == len(neighbours):
             raise ValueError(f"{len(settings)} settings, {len(cadence_s)} cadences, {len(neighbours)} neighbours")
         intervals = [(q.interval_s if q else None) or c for q, c in zip(settings, cadence_s, strict=True)]
-        self._limits = compile_limits(settings, intervals)
-        self._memory = blank_memory(self._limits)
-        self._river_limits = compile_river(settings, intervals, neighbours)
-        self._river = blank_river(self._river_limits)
+        self._compiled = compile_rules(settings, intervals, neighbours)
+        self._memory = blank_memory(self._compiled.rules)
+        self._ring_ms, self._ring = blank_rings(self._compiled.rules)
 
     @classmethod
     def of_sensors(cls, settings: QualitySettings, ids: Sequence[str], cadence_s: Sequence[float]) -> QualityControl:
@@ -101,8 +99,8 @@ class QualityControl:
         amended = np.empty((n, 5), np.int64)
         count = grade(
             batch.sensor, batch.time_ms, batch.value, _NO_DEPTH if depth is None else depth, batch.received_ms,
-            batch.quality, batch.lane, self._limits, self._memory, self._river_limits, self._river,
-            flags, tests, amended,
+            batch.quality, batch.lane, self._compiled.rules, self._compiled.members,
+            self._memory, self._ring_ms, self._ring, flags, tests, amended,
         )  # fmt: skip
         amended = amended[:count]
         return Graded(
@@ -120,29 +118,23 @@ class QualityControl:
     @property
     def window_overflow(self) -> NDArray[np.int64]:
         """By sensor: readings that left a full window before their time; raise `window_max` if this grows."""
-        return self._memory.overflow.copy()
+        overflow: NDArray[np.int64] = self._memory["overflow"].copy()
+        return overflow
 
     def state(self) -> dict[str, Any]:
         """Return all memory as named arrays."""
-        arrays = {**self._memory._asdict(), **{f"river.{k}": v for k, v in self._river._asdict().items()}}
-        return {name: array.copy() for name, array in arrays.items()}
+        columns = {name: self._memory[name].copy() for name in MEMORY.names or ()}
+        return {**columns, "ring_ms": self._ring_ms.copy(), "ring": self._ring.copy()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a `state()` of the same settings; ValueError when shapes differ."""
-        self._memory = Memory(**_like(self._memory._asdict(), state, ""))
-        self._river = RiverMemory(**_like(self._river._asdict(), state, "river."))
-
-
-def _like(mine: dict[str, Any], state: dict[str, Any], prefix: str) -> dict[str, Any]:
-    arrays: dict[str, Any] = {}
-    for name, array in mine.items():
-        theirs = np.array(state[prefix + name], array.dtype)
-        if theirs.shape != array.shape:
-            raise ValueError(
-                f"quality-control state {prefix}{name} is {theirs.shape}, these settings need {array.shape}"
-            )
-        arrays[name] = theirs
-    return arrays
+        mine = self.state()
+        for name, array in mine.items():
+            if np.shape(state[name]) != array.shape:
+                raise ValueError(f"quality-control state {name} is {np.shape(state[name])}, not {array.shape}")
+        for name in MEMORY.names or ():
+            self._memory[name] = state[name]
+        self._ring_ms[:], self._ring[:] = state["ring_ms"], state["ring"]
 
 
 def named_beside(quality: SensorQuality | None) -> set[str]:

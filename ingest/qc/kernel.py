@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from . import qartod
 from .catalogue import FAIL, GOOD, MISSING, NO_TIME, NOT_EVALUATED, SUSPECT, QcTest
-from .columns import I64, U32, Limits, Memory
-from .river import RiverLimits, RiverMemory, judge_river, went_and_returned
-from .verdicts import COLUMNS, FAILED, RAISED, note, rolled
+from .columns import F64, I64, Record, Records
+from .river import judge_river, went_and_returned
+from .verdicts import ABSENT, FAILED, OPEN, PASSED, PLACES, RAISED, Masks, note, rolled
 
 _GROSS_RANGE = int(QcTest.GROSS_RANGE)
 _CLIMATOLOGY = int(QcTest.CLIMATOLOGY)
@@ -25,116 +25,142 @@ _FLAT_LINE = int(QcTest.FLAT_LINE)
 _ATTENUATED = int(QcTest.ATTENUATED)
 _TIME_GAP = int(QcTest.TIME_GAP)
 _RECEPTION = int(QcTest.RECEPTION)
-_DATE = int(QcTest.DATE)
+_DATE = int(QcTest.IMPOSSIBLE_DATE)
 _RETURNED = int(QcTest.RETURNED)
-_RIVER = int(QcTest.JUMP | QcTest.RETURNED | QcTest.FROZEN | QcTest.COMPANION | QcTest.OVERSATURATED)
 _WINDOWED = _FLAT_LINE | _ATTENUATED
+_RIVER = int(QcTest.JUMP | QcTest.RETURNED | QcTest.FROZEN | QcTest.COMPANION | QcTest.OVERSATURATED)
 
 
 @njit(cache=True, nogil=True)
-def judge_alone(s: int, time_ms: int, received_ms: int, x: float, depth: float, limits: Limits, verdicts: U32) -> None:
+def judge_alone(
+    rule: Record, members: F64, time_ms: int, received_ms: int, x: float, depth: float, verdicts: Masks
+) -> None:
     """Run the tests that need no memory."""
-    enabled = limits.enabled[s]
+    enabled = rule["enabled"]
     if enabled & _GROSS_RANGE:
-        r = limits.ranges[s]
-        note(verdicts, _GROSS_RANGE, qartod.gross_range(x, r[0], r[1], r[2], r[3]))
+        flag = qartod.gross_range(x, rule["fail_low"], rule["fail_high"], rule["suspect_low"], rule["suspect_high"])
+        note(verdicts, _GROSS_RANGE, flag)
     if enabled & _CLIMATOLOGY:
-        start, stop = limits.member_start[s], limits.member_start[s + 1]
-        note(verdicts, _CLIMATOLOGY, qartod.climatology(time_ms, x, depth, limits.members, start, stop))
+        flag = qartod.climatology(time_ms, x, depth, members, rule["member_start"], rule["member_stop"])
+        note(verdicts, _CLIMATOLOGY, flag)
     if enabled & _RECEPTION:
-        note(verdicts, _RECEPTION, qartod.reception(time_ms, received_ms, limits.reception_ms[s]))
+        note(verdicts, _RECEPTION, qartod.reception(time_ms, received_ms, rule["reception_ms"]))
     if enabled & _DATE:
-        earliest, latest = limits.dates[s]
-        note(verdicts, _DATE, qartod.impossible_date(time_ms, received_ms, earliest, latest))
+        flag = qartod.impossible_date(time_ms, received_ms, rule["earliest_ms"], rule["latest_ms"])
+        note(verdicts, _DATE, flag)
 
 
 @njit(cache=True, nogil=True)
-def judge_by_memory(s: int, time_ms: int, x: float, limits: Limits, memory: Memory, verdicts: U32) -> None:
+def judge_by_memory(
+    rule: Record, memory: Record, ring_ms: I64, ring: F64, time_ms: int, x: float, verdicts: Masks
+) -> None:
     """Run the tests that look back, and put the reading into its sensor's window."""
-    enabled = limits.enabled[s]
+    enabled = rule["enabled"]
     if enabled & _RATE:
-        before_ms, before = memory.last_ms[s], memory.last[s]
-        suspect, fail = limits.rate[s]
-        note(verdicts, _RATE, qartod.rate_of_change(before_ms, before, time_ms, x, suspect, fail))
+        flag = qartod.rate_of_change(
+            memory["last_ms"], memory["last"], time_ms, x, rule["rate_suspect"], rule["rate_fail"]
+        )
+        note(verdicts, _RATE, flag)
     if enabled & _TIME_GAP:
         flag = MISSING if time_ms == NO_TIME else NOT_EVALUATED
-        if memory.seen[s] > 0:
-            flag = qartod.time_gap(memory.last_ms[s], time_ms, limits.gap_ms[s])
+        if memory["seen"] > 0:
+            flag = qartod.time_gap(memory["last_ms"], time_ms, rule["gap_ms"])
         note(verdicts, _TIME_GAP, flag)
     if enabled & _SPIKE:
         note(verdicts, _SPIKE, MISSING if math.isnan(x) else NOT_EVALUATED)
     if enabled & _WINDOWED:
-        _judge_by_window(s, time_ms, x, limits, memory, verdicts)
+        _judge_by_window(rule, memory, ring_ms, ring, time_ms, x, verdicts)
 
 
 @njit(cache=True, nogil=True)
-def _judge_by_window(s: int, time_ms: int, x: float, limits: Limits, memory: Memory, verdicts: U32) -> None:
-    enabled = limits.enabled[s]
-    first, size, newest = limits.window_start[s], limits.window_size[s], memory.seen[s]
+def _judge_by_window(
+    rule: Record, memory: Record, ring_ms: I64, ring: F64, time_ms: int, x: float, verdicts: Masks
+) -> None:
+    enabled = rule["enabled"]
+    first, size, newest = rule["window_start"], rule["window_size"], memory["seen"]
     place = first + newest % size
-    if enabled & _ATTENUATED and newest >= size and memory.ring_ms[place] > time_ms - limits.attenuated_ms[s]:
-        memory.overflow[s] += 1
-    memory.ring_ms[place] = time_ms
-    memory.ring[place] = x
+    if enabled & _ATTENUATED and newest >= size and ring_ms[place] > time_ms - rule["attenuated_ms"]:
+        memory["overflow"] += 1
+    ring_ms[place] = time_ms
+    ring[place] = x
     if enabled & _FLAT_LINE:
         flag = MISSING if math.isnan(x) else GOOD
         if flag == GOOD:
-            tolerance = limits.flat_tolerance[s]
-            if qartod.window_is_flat(memory.ring, first, size, newest, limits.flat_count[s, 1], tolerance):
+            tolerance = rule["flat_tolerance"]
+            if qartod.window_is_flat(ring, first, size, newest, rule["flat_fail"], tolerance):
                 flag = FAIL
-            elif qartod.window_is_flat(memory.ring, first, size, newest, limits.flat_count[s, 0], tolerance):
+            elif qartod.window_is_flat(ring, first, size, newest, rule["flat_suspect"], tolerance):
                 flag = SUSPECT
         note(verdicts, _FLAT_LINE, flag)
     if enabled & _ATTENUATED:
         flag = MISSING
         if not math.isnan(x):
-            value = qartod.window_statistic(
-                memory.ring_ms, memory.ring, first, size, newest,
-                limits.attenuated_ms[s], limits.attenuated_min[s], limits.statistic[s],
-            )  # fmt: skip
-            flag = qartod.attenuation(value, limits.attenuated[s, 0], limits.attenuated[s, 1])
+            period, needed, statistic = rule["attenuated_ms"], rule["attenuated_min"], rule["statistic"]
+            value = qartod.window_statistic(ring_ms, ring, first, size, newest, period, needed, statistic)
+            flag = qartod.attenuation(value, rule["attenuated_suspect"], rule["attenuated_fail"])
         note(verdicts, _ATTENUATED, flag)
 
 
 @njit(cache=True, nogil=True)
-def complete_previous(
-    s: int, time_ms: int, x: float, limits: Limits, memory: Memory, river_limits: RiverLimits, river: RiverMemory
-) -> bool:
-    """Complete the verdict on the sensor's previous reading now that the next has come; say if its flag changed."""
-    enabled = limits.enabled[s]
-    count = memory.seen[s]
-    verdicts = memory.verdicts[s]
-    if enabled & _SPIKE and count >= 2:
-        suspect, fail = limits.spike[s]
-        flag = qartod.spike(memory.before_last[s], memory.last[s], x, limits.spike_method[s], suspect, fail)
+def complete_previous(rule: Record, memory: Record, time_ms: int, x: float, verdicts: Masks) -> bool:
+    """Complete the verdict on the sensor's previous reading now that the next has come; say if its flag changed.
+
+    verdicts: scratch.
+    """
+    enabled = rule["enabled"]
+    if not enabled & (_SPIKE | _RETURNED | _TIME_GAP):
+        return False
+    verdicts[PASSED], verdicts[RAISED], verdicts[FAILED] = memory["passed"], memory["raised"], memory["failed"]
+    verdicts[OPEN], verdicts[ABSENT] = memory["open"], memory["absent"]
+    if enabled & _SPIKE and memory["seen"] >= 2:
+        flag = qartod.spike(
+            memory["before_last"], memory["last"], x, rule["spike_method"], rule["spike_suspect"], rule["spike_fail"]
+        )
+        verdicts[OPEN] &= ~_SPIKE
         note(verdicts, _SPIKE, flag)
-    if enabled & _RETURNED and went_and_returned(s, memory.before_last[s], memory.last[s], x, river_limits, river):
+    if enabled & _RETURNED and went_and_returned(rule, memory, x):
         note(verdicts, _RETURNED, SUSPECT)
-    if enabled & _TIME_GAP and count == 1:
+    if enabled & _TIME_GAP and memory["seen"] == 1:
         # The first reading of a series takes the flag of the second.
-        flag = qartod.time_gap(memory.last_ms[s], time_ms, limits.gap_ms[s])
-        note(verdicts, _TIME_GAP, NOT_EVALUATED if flag == MISSING and memory.last_ms[s] != NO_TIME else flag)
-    flag = rolled(verdicts, memory.base[s], not math.isnan(memory.last[s]))
-    has_changed: bool = flag != memory.emitted[s]
-    memory.emitted[s] = flag
+        flag = qartod.time_gap(memory["last_ms"], time_ms, rule["gap_ms"])
+        verdicts[OPEN] &= ~_TIME_GAP
+        verdicts[ABSENT] &= ~_TIME_GAP
+        note(verdicts, _TIME_GAP, NOT_EVALUATED if flag == MISSING and memory["last_ms"] != NO_TIME else flag)
+    flag = rolled(verdicts, memory["base"], not math.isnan(memory["last"]))
+    has_changed: bool = flag != memory["emitted"]
+    memory["emitted"] = flag
+    memory["raised"], memory["failed"] = verdicts[RAISED], verdicts[FAILED]
     return has_changed
+
+
+@njit(cache=True, nogil=True)
+def _remember(memory: Record, time_ms: int, x: float, base: int, flag: int, verdicts: Masks) -> None:
+    memory["seen"] += 1
+    memory["before_last"] = memory["last"]
+    memory["last"] = x
+    memory["last_ms"] = time_ms
+    memory["passed"], memory["raised"], memory["failed"] = verdicts[PASSED], verdicts[RAISED], verdicts[FAILED]
+    memory["open"], memory["absent"] = verdicts[OPEN], verdicts[ABSENT]
+    memory["base"] = base
+    memory["emitted"] = flag
 
 
 @njit(cache=True, nogil=True)
 def grade(
     sensor: NDArray[np.int32],
     time_ms: I64,
-    value: NDArray[np.float64],
-    depth: NDArray[np.float64],
+    value: F64,
+    depth: F64,
     received_ms: I64,
     base: NDArray[np.uint8],
     lane: NDArray[np.uint8],
-    limits: Limits,
-    memory: Memory,
-    river_limits: RiverLimits,
-    river: RiverMemory,
+    rules: Records,
+    members: F64,
+    memories: Records,
+    ring_ms: I64,
+    ring: F64,
     flags: NDArray[np.uint8],
-    tests: U32,
+    tests: NDArray[np.uint32],
     amended: NDArray[np.int64],
 ) -> int:
     """Grade readings in order of arrival; returns the number of amendments.
@@ -145,43 +171,39 @@ def grade(
     previous reading where its verdict changed, and the reading that changed it; at most one a reading.
     """
     amendments = 0
-    verdicts = np.zeros(COLUMNS, np.uint32)
+    verdicts = np.zeros(PLACES, np.int64)
     for i in range(len(sensor)):
         s = sensor[i]
-        if lane[i] > 1 or limits.enabled[s] == 0:
+        rule, memory = rules[s], memories[s]
+        enabled = rule["enabled"]
+        if lane[i] > 1 or enabled == 0:
             flags[i] = base[i] if base[i] != 0 else NOT_EVALUATED
             tests[i] = 0
             continue
         x = value[i]
-        for k in range(limits.sentinels.shape[1]):
-            if x == limits.sentinels[s, k]:
-                x = math.nan
-        if math.isinf(x):
+        if x == rule["no_value_0"] or x == rule["no_value_1"] or math.isinf(x):
             x = math.nan
-        verdicts[:] = 0
-        judge_alone(s, time_ms[i], received_ms[i], x, depth[i] if len(depth) else math.nan, limits, verdicts)
-        if lane[i] == 0:
-            if memory.seen[s] > 0 and complete_previous(s, time_ms[i], x, limits, memory, river_limits, river):
+        is_live = lane[i] == 0
+        if is_live and memory["seen"] > 0:
+            verdicts[:] = 0
+            if complete_previous(rule, memory, time_ms[i], x, verdicts):
                 amended[amendments, 0] = s
-                amended[amendments, 1] = memory.last_ms[s]
-                amended[amendments, 2] = memory.emitted[s]
-                amended[amendments, 3] = memory.verdicts[s, RAISED] | memory.verdicts[s, FAILED]
+                amended[amendments, 1] = memory["last_ms"]
+                amended[amendments, 2] = memory["emitted"]
+                amended[amendments, 3] = memory["raised"] | memory["failed"]
                 amended[amendments, 4] = i
                 amendments += 1
-            judge_by_memory(s, time_ms[i], x, limits, memory, verdicts)
-            is_out = math.isnan(x) or verdicts[FAILED] & np.uint32(_GROSS_RANGE) != 0
-            if limits.enabled[s] & _RIVER:
-                judge_river(s, time_ms[i], x, is_out, river_limits, river, verdicts)
-            elif is_out != (river.out_ms[s] != NO_TIME):
-                river.out_ms[s] = time_ms[i] if is_out else NO_TIME  # it may be somebody's companion
+        verdicts[:] = 0
+        judge_alone(rule, members, time_ms[i], received_ms[i], x, depth[i] if len(depth) else math.nan, verdicts)
+        if is_live:
+            judge_by_memory(rule, memory, ring_ms, ring, time_ms[i], x, verdicts)
+            is_out = math.isnan(x) or verdicts[FAILED] & _GROSS_RANGE != 0
+            if enabled & _RIVER:
+                judge_river(rule, memory, memories, time_ms[i], x, is_out, verdicts)
+            elif is_out != (memory["out_ms"] != NO_TIME):
+                memory["out_ms"] = time_ms[i] if is_out else NO_TIME  # it may be somebody's companion
         flags[i] = rolled(verdicts, base[i], not math.isnan(x))
         tests[i] = verdicts[RAISED] | verdicts[FAILED]
-        if lane[i] == 0:
-            memory.seen[s] += 1
-            memory.before_last[s] = memory.last[s]
-            memory.last[s] = x
-            memory.last_ms[s] = time_ms[i]
-            memory.verdicts[s] = verdicts
-            memory.base[s] = base[i]
-            memory.emitted[s] = flags[i]
+        if is_live:
+            _remember(memory, time_ms[i], x, base[i], flags[i], verdicts)
     return amendments

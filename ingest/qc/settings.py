@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from .calendar import PERIODS
 
 COMPANY_MAX = 2  # channels that may explain a jump
+NO_VALUES_MAX = 2  # numbers that may mean "no value"
 
 
 class _Section(BaseModel):
@@ -216,7 +217,7 @@ class Settling(_Section):
 class SensorQuality(_Section):
     """All tests of one quantity or sensor; a test that is not named does not run."""
 
-    missing: tuple[float, ...] = ()  # values that mean "no value", e.g. -9999
+    missing: Annotated[tuple[float, ...], Field(max_length=NO_VALUES_MAX)] = ()  # e.g. -9999 means "no value"
     interval_s: Positive | None = None  # the usual step between readings; the sensor's cadence when not given
     window_max: Annotated[int, Field(ge=2, le=1_000_000)] | None = None  # places kept for window tests
     gross_range: GrossRange | None = None

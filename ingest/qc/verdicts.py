@@ -8,31 +8,28 @@ from numpy.typing import NDArray
 
 from .catalogue import FAIL, GOOD, MISSING, NOT_EVALUATED, SUSPECT, outranks
 
-U32 = NDArray[np.uint32]
-PASSED, RAISED, FAILED, OPEN, ABSENT = 0, 1, 2, 3, 4  # columns of the masks
-COLUMNS = 5
+Masks = NDArray[np.int64]
+PASSED, RAISED, FAILED, OPEN, ABSENT = 0, 1, 2, 3, 4  # places of the masks
+PLACES = 5
 
 
 @njit(cache=True, nogil=True)
-def note(verdicts: U32, test: int, flag: int) -> None:
-    """Put one test's flag into a reading's masks, taking the test out of the others."""
-    bit = np.uint32(test)
-    for k in range(COLUMNS):
-        verdicts[k] &= ~bit
-    column = ABSENT
+def note(verdicts: Masks, test: int, flag: int) -> None:
+    """Put one test's flag into a reading's masks; a test speaks once of a reading."""
     if flag == GOOD:
-        column = PASSED
+        verdicts[PASSED] |= test
     elif flag == SUSPECT:
-        column = RAISED
+        verdicts[RAISED] |= test
     elif flag == FAIL:
-        column = FAILED
+        verdicts[FAILED] |= test
     elif flag == NOT_EVALUATED:
-        column = OPEN
-    verdicts[column] |= bit
+        verdicts[OPEN] |= test
+    else:
+        verdicts[ABSENT] |= test
 
 
 @njit(cache=True, nogil=True)
-def rolled(verdicts: U32, base: int, has_value: bool) -> int:  # noqa: FBT001 - a compiled function has no keywords
+def rolled(verdicts: Masks, base: int, has_value: bool) -> int:  # noqa: FBT001 - a compiled function has no keywords
     """Roll tests up with the flag a reading came with (0: none). A reading without a value is never above missing."""
     if verdicts[FAILED] != 0:
         return FAIL

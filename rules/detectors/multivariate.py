@@ -68,7 +68,7 @@ def _beats(duration_s: float | None, beat_s: float) -> float:
 
 
 def arrays(settings: Sequence[Multivariate], channels: Sequence[int], cadence_s: Sequence[float]) -> tuple[Any, ...]:
-    """Return (params, *memory) for one site per settings, as `kernels.step` takes them; memory is 3.4 kB a site.
+    """Return (params, *memory) for one site per settings, as `kernels.step` takes them; memory is 14 kB a site.
 
     channels: how many each site has, 1 to 16, numbered by slot · cadence_s: its slowest channel's.
     """
@@ -101,6 +101,7 @@ def arrays(settings: Sequence[Multivariate], channels: Sequence[int], cadence_s:
         params,
         np.zeros(n, kernels.SITE),
         np.zeros((n, wide), kernels.CHANNEL),
+        np.zeros((n, wide, kernels.SIZES), np.float32),
         np.zeros((n, kernels.WINDOW_MAX)),
         np.zeros((n, wide + 1, wide)),
     )

@@ -23,7 +23,10 @@ WINDOW_MAX = 32  # rows the event discriminator can look back on
 VOTE = 0
 PCA = 1
 
-LEARN = 5.0  # a running quantile steps by LEARN / memory of its own size: a week's memory follows in about a day
+OCTAVES = 40  # deviations are counted by size, from 2^-20 to 2^20 of the channel's unit …
+PARTS = 4  # … four bins to an octave
+SIZES = OCTAVES * PARTS
+REFRESH = 64  # rows between two looks at the counts: the usual extreme moves slowly
 TICK_WEIGHT = 0.01  # the ordinary step of a channel is an average over about its last hundred steps
 PCA_RIDGE = 1e-6  # no direction counts as exactly constant: numerical floor of a variance in units of the spread
 
@@ -37,7 +40,7 @@ PARAMS = np.dtype(
         ("follow", np.float64),  # rows in which a centre moves to where its channel is; inf = never after the warm-up
         ("stretch", np.float64),  # a centre moves as if no deviation were larger than this many usual extremes
         ("quantile", np.float64),  # the usual extreme is this quantile of the deviations
-        ("memory", np.float64),  # rows the usual extreme remembers; inf = the warm-up only
+        ("memory", np.float64),  # rows the usual extreme remembers (e-folding); inf = the warm-up only
         ("warm_up", np.int64),  # rows learnt from before anything is said
         ("window", np.int64),  # event discriminator: of the last so many rows …
         ("needed", np.int64),  # … so many must be at least the feature
@@ -67,7 +70,7 @@ CHANNEL = np.dtype(
         ("last", np.float64),  # the value before
         ("smooth", np.float64),
         ("centre", np.float64),
-        ("usual", np.float64),  # running quantile of the deviation: its usual extreme
+        ("usual", np.float64),  # its usual extreme: a quantile of its deviations
         ("tick", np.float64),  # mean of the steps that were not zero: no extreme is finer than that
         ("seen", np.int64),  # rows in which it spoke
     ],
@@ -76,9 +79,27 @@ CHANNEL = np.dtype(
 
 
 @njit(cache=True, nogil=True)
-def _follow_quantile(level: float, x: float, q: float, step: float) -> float:
-    """Move a running quantile towards `x`, by `step` of its own size; it stays positive."""
-    return level * (1.0 + step * q) if x > level else level * (1.0 - step * (1.0 - q))
+def _size(deviation: float) -> int:
+    """Return the bin of a deviation."""
+    if deviation <= 0.0:
+        return 0
+    return min(max(int(np.floor((np.log2(deviation) + OCTAVES / 2) * PARTS)), 0), SIZES - 1)
+
+
+@njit(cache=True, nogil=True)
+def _quantile(sizes: NDArray[np.float32], q: float) -> float:
+    """Return the q-quantile of the counted deviations, between the edges of its bin in proportion; 0 if none."""
+    total = 0.0
+    for k in range(SIZES):
+        total += sizes[k]
+    above = (1.0 - q) * total
+    for k in range(SIZES - 1, 0, -1):
+        if sizes[k] > above:
+            inside = 1.0 - above / sizes[k]
+            value: float = 2.0 ** ((k + inside) / PARTS - OCTAVES / 2)
+            return value
+        above -= sizes[k]
+    return 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -101,19 +122,17 @@ def _deviation(rule: Record, site: Record, channel: Record) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _learn_channel(rule: Record, site: Record, channel: Record, deviation: float) -> None:
+def _learn_channel(rule: Record, site: Record, channel: Record, sizes: NDArray[np.float32], deviation: float) -> None:
     """Let the usual extreme and the centre take in one deviation."""
     seen = channel["seen"]
-    if seen <= 1:
-        return
     is_warm = site["rows"] >= rule["warm_up"]
-    floor = max(channel["tick"] / rule["smooth"], 1e-12)  # one step moves the smoothed value by this much
-    if channel["usual"] <= 0.0:
-        channel["usual"] = max(deviation, floor)
-    memory = rule["memory"]
-    if not is_warm or memory < np.inf:
-        step = LEARN * max(1.0 / memory, 1.0 / (seen + LEARN))
-        channel["usual"] = max(_follow_quantile(channel["usual"], deviation, rule["quantile"], step), floor)
+    if not is_warm or rule["memory"] < np.inf:
+        sizes[_size(deviation)] += 1.0
+        if seen % REFRESH == 0 or site["rows"] + 1 == rule["warm_up"]:
+            floor = max(channel["tick"] / rule["smooth"], 1e-12)  # one step moves the smoothed value by this much
+            channel["usual"] = max(_quantile(sizes, rule["quantile"]), floor)
+            for k in range(SIZES):
+                sizes[k] *= 1.0 - REFRESH / max(rule["memory"], REFRESH * 2.0)
     away = channel["smooth"] - channel["centre"]
     if is_warm:
         reach = rule["stretch"] * channel["usual"]
@@ -240,13 +259,18 @@ def _axes_score(rule: Record, site: Record, channels: Array, spread: NDArray[np.
 
 @njit(cache=True, nogil=True)
 def _judge(
-    rule: Record, site: Record, channels: Array, recent: NDArray[np.float64], spread: NDArray[np.float64]
+    rule: Record,
+    site: Record,
+    channels: Array,
+    sizes: NDArray[np.float32],
+    recent: NDArray[np.float64],
+    spread: NDArray[np.float64],
 ) -> float:
     """Close the open row: return the feature, or NaN while still warming up, and learn from the row."""
     n = rule["channels"]
     time_ms = site["beat"] * rule["row_ms"]
-    if site["rows"] > 0 and time_ms - site["judged_ms"] > rule["gap_ms"]:
-        for c in range(n):  # the first value after a gap is the new beginning
+    if site["rows"] > 0 and site["frozen"] == 0 and time_ms - site["judged_ms"] > rule["gap_ms"]:
+        for c in range(n):  # what comes after a gap is a new beginning; not in an alarm: silence is no recovery
             if site["heard"] >> c & 1:
                 channels[c]["smooth"] = channels[c]["centre"] = channels[c]["last"] = channels[c]["value"]
         recent[:] = 0.0
@@ -279,7 +303,7 @@ def _judge(
     elif not is_frozen:
         for c in range(n):
             if site["heard"] >> c & 1:
-                _learn_channel(rule, site, channels[c], deviations[c])
+                _learn_channel(rule, site, channels[c], sizes[c], deviations[c])
     recent[site["rows"] % rule["window"]] = score
     site["rows"] += 1
     site["heard"] = 0
@@ -294,6 +318,7 @@ def take(
     rule: Record,
     site: Record,
     channels: Array,
+    sizes: NDArray[np.float32],
     recent: NDArray[np.float64],
     spread: NDArray[np.float64],
 ) -> float:
@@ -301,7 +326,7 @@ def take(
     beat = (time_ms + rule["row_ms"] // 2) // rule["row_ms"]
     result = np.nan
     if site["heard"] != 0 and beat > site["beat"]:
-        result = _judge(rule, site, channels, recent, spread)
+        result = _judge(rule, site, channels, sizes, recent, spread)
     elif site["heard"] == 0 and site["rows"] > 0 and beat <= site["beat"]:
         return result  # its row was judged without it
     elif site["heard"] != 0 and beat < site["beat"]:
@@ -310,7 +335,7 @@ def take(
     channels[slot]["value"] = value
     site["heard"] |= 1 << slot
     if site["heard"] == (1 << rule["channels"]) - 1:
-        result = _judge(rule, site, channels, recent, spread)
+        result = _judge(rule, site, channels, sizes, recent, spread)
     return result
 
 
@@ -321,6 +346,7 @@ def feature(
     params: Array,
     sites: Array,
     channels: Array,
+    sizes: NDArray[np.float32],
     recent: NDArray[np.float64],
     spread: NDArray[np.float64],
 ) -> None:
@@ -337,6 +363,7 @@ def feature(
             params[row],
             sites[row],
             channels[row],
+            sizes[row],
             recent[row],
             spread[row],
         )
@@ -355,6 +382,7 @@ def step(
     params: Array,
     sites: Array,
     channels: Array,
+    sizes: NDArray[np.float32],
     recent: NDArray[np.float64],
     spread: NDArray[np.float64],
 ) -> NDArray[np.float64]:
@@ -370,6 +398,7 @@ def step(
                 params[lane],
                 sites[lane],
                 channels[lane],
+                sizes[lane],
                 recent[lane],
                 spread[lane],
             )

@@ -17,6 +17,7 @@ from citypulse.config.values import DetectorSettings, DurationS
 from citypulse.model import Text
 from rules.detector import SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
 from rules.example import Example, daily, merged, ramp
+from rules.fanout import TOUCH_AHEAD
 
 POINTS_MAX = 16  # 120 slopes; more points cost quadratically and hardly change a median
 PAIRS_MAX = POINTS_MAX * (POINTS_MAX - 1) // 2
@@ -66,7 +67,19 @@ def median_slope(ring: Array, newest: int, points: int, slopes: NDArray[np.float
 
 
 @njit(cache=True, nogil=True)
-def feature(samples: Array, mine: NDArray[np.int32], params: Array, heads: Array, rings: Array) -> None:
+def touch(samples: Array, mine: NDArray[np.int32], heads: Array, rings: Array) -> int:
+    """Fetch the rows that the next samples will need, many at once (rules.fanout.touch says why)."""
+    total = 0
+    for k in mine:
+        total += int(heads[samples[k]["row"]]["count"])
+    for k in mine:
+        row = samples[k]["row"]
+        total += int(rings[row, heads[row]["count"] % POINTS_MAX]["time_ms"])
+    return total
+
+
+@njit(cache=True, nogil=True)
+def feature(samples: Array, mine: NDArray[np.int32], params: Array, heads: Array, rings: Array) -> int:
     """Robust slope in canonical unit per second over the points of the window.
 
     Every slope between two points lies between the lowest and the highest slope of neighbours. So while all
@@ -74,8 +87,11 @@ def feature(samples: Array, mine: NDArray[np.int32], params: Array, heads: Array
     judged: the newest neighbours' slope stands for it.
     """
     slopes = np.empty(PAIRS_MAX, np.float64)
-    for k in mine:
-        sample = samples[k]
+    total = 0
+    for m in range(len(mine)):
+        if m % TOUCH_AHEAD == 0:
+            total += touch(samples, mine[m : m + TOUCH_AHEAD], heads, rings)
+        sample = samples[mine[m]]
         if sample["seen"] > SUSPECT:
             continue
         rule, head, ring = params[sample["rule"]], heads[sample["row"]], rings[sample["row"]]
@@ -105,6 +121,7 @@ def feature(samples: Array, mine: NDArray[np.int32], params: Array, heads: Array
             sample["x"] = step
         else:
             sample["x"] = median_slope(ring, newest, points, slopes)
+    return total  # means nothing: returned so that the compiler keeps the fetching
 
 
 RATE = Detector(

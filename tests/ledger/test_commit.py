@@ -2,6 +2,8 @@
 
 import shutil
 import stat
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,8 +121,8 @@ def test_a_crash_inside_a_commit_leaves_the_whole_tick_or_nothing(tmp_path, wher
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(crashes=st.lists(st.sampled_from([*FAULTS, ""]), min_size=1, max_size=6))
-def test_any_run_of_failed_commits_ends_with_the_record_of_an_undisturbed_one(tmp_path_factory, crashes):
-    folder = tmp_path_factory.mktemp("city")
+def test_any_run_of_failed_commits_ends_with_the_record_of_an_undisturbed_one(tmp_path, crashes):
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
     pending = [""]
 
     def fault(name):

@@ -1,6 +1,8 @@
 """A sink carries every committed reading into its store, once where the store can promise it, however often it dies."""
 
+import tempfile
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -264,8 +266,8 @@ def test_a_running_sink_empties_the_journal_before_it_stops(world):
 @given(
     steps=st.lists(st.sampled_from(["commit", "step", "die", "fail", "wait", "save", "prune"]), min_size=5, max_size=40)
 )
-def test_any_order_of_commits_deaths_outages_and_prunings_loses_nothing(tmp_path_factory, steps):
-    world = World(tmp_path_factory.mktemp("world"), Softly())
+def test_any_order_of_commits_deaths_outages_and_prunings_loses_nothing(tmp_path, steps):
+    world = World(Path(tempfile.mkdtemp(dir=tmp_path)), Softly())
     for step in steps:
         if step == "commit":
             world.commit(2)

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 START_TIMEOUT_S = 90.0  # the first start on a fresh checkout compiles the kernels
 POLL_S = 0.02
@@ -31,7 +31,7 @@ class ServiceProcess:
         assert self._process is not None
         return self._process.pid
 
-    def start(self, *, wait_ready: bool = True) -> ServiceProcess:
+    def start(self, *, wait_ready: bool = True) -> Self:
         (self.data / "service.json").unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -104,7 +104,7 @@ class ServiceProcess:
         assert code == 0, f"exit code {code}:\n{self.tail()}"
         return took
 
-    def __enter__(self) -> ServiceProcess:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:

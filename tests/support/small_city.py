@@ -36,7 +36,8 @@ def text(
         count = sites // gateways + (1 if k < sites % gateways else 0)
         groups += [
             f"  - template: underpass\n    area: north\n    gateway: gw-{k + 1:02d}\n    pattern:",
-            f"      {{first: u-{first:06d}, count: {count}, zh: '下穿{{n}}', en: 'Underpass {{n}}', lat: 30.27, lon: 120.12}}",
+            f"      {{first: u-{first:06d}, count: {count}, zh: '下穿{{n}}', en: 'Underpass {{n}}',",
+            "       lat: 30.27, lon: 120.12}",
         ]
         first += count
     return f"""version: 1

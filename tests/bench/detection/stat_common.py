@@ -127,9 +127,7 @@ def site_alarms(recording: Recording, config: dict[str, Any]) -> np.ndarray:
         domain="water",
         unit="",
     )
-    place = Site(
-        id="it", name=rule.name, domain="water", kind="works", area="", lat=30.0, lon=120.0, gateway="gw"
-    )
+    place = Site(id="it", name=rule.name, domain="water", kind="works", area="", lat=30.0, lon=120.0, gateway="gw")
     gateway = Gateway(id="gw", codec="native", silent_after_s=10**9)
     table = SensorTable.build(tuple(ids), sensors)
     engine = Engine((rule,), table, {"it": place}, {"gw": gateway}, detectors=registered)

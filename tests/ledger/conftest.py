@@ -1,0 +1,19 @@
+"""Ledgers of tests live in memory where the machine offers it: what they check does not depend on a disk's fsync."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def tmp_path(request, tmp_path_factory):
+    """A folder of this test's own, gone afterwards."""
+    if not MEMORY.is_dir():
+        return tmp_path_factory.mktemp("ledger")
+    folder = Path(tempfile.mkdtemp(prefix="citypulse-test-", dir=MEMORY))
+    request.addfinalizer(lambda: shutil.rmtree(folder, ignore_errors=True))
+    return folder
