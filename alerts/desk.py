@@ -211,14 +211,17 @@ class Desk:
 
     def _take_late(self, pen: Pen, t: Transition, key: str, alarm: Alarm | None) -> None:
         """A late reading breached: a dated historical occurrence, or a line in the record of the one that is open."""
+        if t.kind not in {TransitionKind.RAISE, TransitionKind.LEVEL}:
+            return  # a late run that ended says nothing about now
         if alarm is not None and alarm.condition is Condition.ACTIVE:
-            changes: dict[str, Any] = {"peak_value": peak(self._atlas.rule_of(alarm), alarm.peak_value, t.value)}
-            if t.kind is TransitionKind.RAISE:
-                changes["breach_ms"] = min(alarm.breach_ms, t.breach_ms or t.event_ms)
-                changes["peak_level"] = min(alarm.peak_level, t.level or alarm.level)
+            changes = {
+                "peak_value": peak(self._atlas.rule_of(alarm), alarm.peak_value, t.value),
+                "breach_ms": min(alarm.breach_ms, t.breach_ms or t.event_ms),
+                "peak_level": min(alarm.peak_level, t.level or alarm.level),
+            }
             self._keep(pen.alarm(alarm, "amended", because(t, alarm), event_ms=t.event_ms, data=facts(t, alarm),
                                  changes=changes))  # fmt: skip
-        elif t.kind is TransitionKind.RAISE:
+        else:  # a late run that worsens is dated once more, at its worse level: nothing is lost, nobody is paged
             late = self._draft(pen, t, key)
             pen.alarm(late, "historical", because(t, late), event_ms=t.event_ms, data=facts(t, late), is_new=True)
 
@@ -230,7 +233,9 @@ class Desk:
         changes: dict[str, Any] = {"stale_by": (*alarm.stale_by, cause)}
         if alarm.quality is AlarmQuality.GOOD:
             changes["stale_ms"] = t.event_ms
-        why = f"{t.because.zh}, 告警保持 | {t.because.en}; the alarm stands"
+        why = because(t, alarm)
+        if cause != OWN:
+            why = f"看不见现场, 告警保持: {t.because.zh} | out of sight, the alarm stands: {t.because.en}"
         new = self._step(pen, alarm, "lose_sight", "stale", why, event_ms=t.event_ms, data={"cause": cause},
                          changes=changes)  # fmt: skip
         self.book.alarm_changed(new.order_id)

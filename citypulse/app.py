@@ -30,12 +30,13 @@ from citypulse.ledger import Ledger
 from citypulse.ledger.users import Users
 from citypulse.mailbox import Mailbox
 from citypulse.metrics import Metrics
-from citypulse.model import Actor, Answer, CityConfig, Command, RawMessage, SensorTable
+from citypulse.model import Actor, Answer, CityConfig, Command, SensorTable
 from citypulse.reading_room import ReadingRoom
 from citypulse.store import ReadingStore, open_store
 from citypulse.store.sink import Sink
 from citypulse.views import plain
 from ingest.codecs import CODECS
+from ingest.deadletter import replay_message
 from ingest.gateways import Gateways
 from ingest.inbox import Inbox
 from ingest.intake import Intake
@@ -287,8 +288,7 @@ class Service:
         now_ms = self.clock.now_ms()
         done = []
         for row in reversed(self.ledger.dead_letters(reason=reason, is_replayed=False, limit=REPLAY_MAX)):
-            message = RawMessage(topic=row.letter.topic, payload=row.letter.payload, received_ms=now_ms)
-            if not self.inbox.put(message):
+            if not self.inbox.put(replay_message(row.letter, now_ms)):
                 break
             done.append(row.id)
         return self.ledger.mark_replayed(done, now_ms=now_ms) if done else 0

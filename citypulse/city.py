@@ -135,10 +135,11 @@ class City:
             self._source.acknowledge(messages)
             self._mailbox.answer([*effects.answers, *repeated])
             self._fault("city.answered")
-            for topic, payload in self._intake.gateways.watermarks_due(now_ms):
-                self._source.publish(topic, payload)
             if now_ms - self._snapshot_ms >= SNAPSHOT_EVERY_MS:
                 self.snapshot()
+        # Whatever was heard up to here is committed: an idle tick hears nothing.
+        for topic, payload in self._intake.gateways.watermarks_due(now_ms):
+            self._source.publish(topic, payload)
         self._count(len(messages), taken, transitions, effects, monotonic_s() - began_s)
         return TickReport(
             number=self._number,

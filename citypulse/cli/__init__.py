@@ -71,9 +71,8 @@ def group() -> None:
 def main() -> None:
     """Run the command line; exit 0 fine, 1 findings, 2 usage, 3 environment."""
     try:
-        group.main(standalone_mode=False, prog_name="citypulse")
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        code = group.main(standalone_mode=False, prog_name="citypulse")  # click hands an Exit's code back
+        sys.exit(code if isinstance(code, int) else 0)
     except click.Abort:
         sys.exit(130)
     except click.UsageError as error:

@@ -44,9 +44,12 @@ def climatology(time_ms: int, x: float, depth: float, members: NDArray[np.float6
     if math.isnan(x):
         return MISSING
     flag = NOT_EVALUATED
+    known, part = 0, 0.0  # members of one sensor mostly share their period
     for k in range(start, stop):
         period = int(members[k, 0])
-        when = float(time_ms) if period == 0 else float(period_part(time_ms, period))
+        if period != known:
+            known, part = period, float(period_part(time_ms, period))
+        when = float(time_ms) if period == 0 else part
         if when < members[k, 1] or when > members[k, 2]:
             continue
         if not math.isnan(members[k, 3]) and not (members[k, 3] <= depth <= members[k, 4]):
@@ -106,8 +109,12 @@ def window_is_flat(ring: NDArray[np.float64], first: int, size: int, newest: int
     if newest < count:
         return False
     low, high = math.inf, -math.inf
-    for k in range(newest, newest - count - 1, -1):
-        x = ring[first + k % size]
+    place = first + newest % size
+    for _ in range(count + 1):
+        x = ring[place]
+        place -= 1
+        if place < first:
+            place += size
         if math.isnan(x):
             continue
         low, high = min(low, x), max(high, x)
@@ -142,22 +149,23 @@ def window_statistic(
     NaN when fewer than `readings_min` readings in the window have a value, or, for the range, when one of them
     is missing. One reading alone has a standard deviation of 0.
     """
-    oldest_ms = times[first + newest % size] - period_ms
+    start = first + newest % size
+    oldest_ms = times[start] - period_ms
     count, total = 0, 0.0
     low, high = math.inf, -math.inf
     has_missing = False
-    stop = max(newest - size, -1)
-    k = newest
-    while k > stop and times[first + k % size] > oldest_ms:
-        x = ring[first + k % size]
+    held = min(newest + 1, size)
+    width, place = 0, start
+    while width < held and times[place] > oldest_ms:
+        x = ring[place]
         if math.isnan(x):
             has_missing = True
         else:
             count += 1
             total += x
-            low = min(low, x)
-            high = max(high, x)
-        k -= 1
+            low, high = min(low, x), max(high, x)
+        width += 1
+        place = place - 1 if place > first else first + size - 1
     if count < readings_min or count == 0:
         return math.nan
     if statistic == STATISTIC_RANGE:
@@ -166,10 +174,12 @@ def window_statistic(
         return 0.0
     mean = total / count
     squares = 0.0
-    for j in range(newest, k, -1):
-        x = ring[first + j % size]
+    place = start
+    for _ in range(width):
+        x = ring[place]
         if not math.isnan(x):
             squares += (x - mean) * (x - mean)
+        place = place - 1 if place > first else first + size - 1
     return math.sqrt(squares / count)
 
 
