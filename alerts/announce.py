@@ -17,7 +17,7 @@ from .escalation import WIDER_FROM
 from .lifecycle import regions_of
 from .pen import Pen, Way
 from .routes import NoticeReason, RouteTable
-from .sla import CLOCK_NAMES, lamp_name
+from .sla import CLOCK_NAMES, clocks_of, due_ms, lamp_name
 from .texts import KINDS, alarm_notice, order_notice
 
 # After which steps of an order who is told, and with which words.
@@ -132,15 +132,27 @@ class OrderCaller:
         ways = self._ways(order, "crew", order.team) if clock in CREW_CLOCKS else ()
         if clock not in CREW_CLOCKS or lamp >= 1:
             ways = (*ways, *self._ways(order, "duty", ""))
-        self._write(pen, order, NoticeKind.REMINDER, name, ways, lamp)
+        running = clocks_of(order).get(clock)
+        step_due_ms = due_ms(order, running) if running is not None and clock != "T4" else None
+        self._write(pen, order, NoticeKind.REMINDER, name, ways, lamp, due_ms=step_due_ms)
 
     def _ways(self, order: WorkOrder, whom: str, crew: str) -> tuple[Way, ...]:
         if whom == "crew":
             return self._routes.crew(crew, order.domain, order.area, order.level) if crew else ()
         return self._routes.duty(order.domain, order.area, order.level)
 
-    def _write(self, pen: Pen, order: WorkOrder, kind: NoticeKind, what: Text, ways: Iterable[Way], step: int) -> None:
-        title, body = order_notice(order, what, self._sites.get(order.asset), self._zone)
+    def _write(
+        self,
+        pen: Pen,
+        order: WorkOrder,
+        kind: NoticeKind,
+        what: Text,
+        ways: Iterable[Way],
+        step: int,
+        *,
+        due_ms: int | None = None,
+    ) -> None:
+        title, body = order_notice(order, what, self._sites.get(order.asset), self._zone, due_ms)
         for way in ways:
             pen.notice(
                 way,

@@ -54,7 +54,17 @@ FIELDS: Final[dict[str, Callable[[str, Any], str]]] = {
 }
 
 
-KEPT: Final = (*FIELDS, "position", "materials", "proof", "photo", "mis_dispatch", "duplicate_of", "acted_ms")
+KEPT: Final = (
+    *FIELDS,
+    "is_botched",
+    "position",
+    "materials",
+    "proof",
+    "photo",
+    "mis_dispatch",
+    "duplicate_of",
+    "acted_ms",
+)
 """What of a command's data goes into the record."""
 
 

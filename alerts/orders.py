@@ -1,6 +1,7 @@
 """Work orders: opened by alarms, moved by people and clocks, closed only on two witnesses (promises 5 and 7).
 
-Every step goes through `lifecycle.ORDER_ROWS`. One order is open per (cause, asset); further alarms attach to it.
+Every step goes through `lifecycle.ORDER_ROWS`. One order is open per kind of work and place: alarms of other sensors,
+and of other rules that call for the same work there, join it. A leak that two rules see is one leak.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from .pen import Pen
 from .proof import Ruling, weigh
 from .sla import RED_LAMP, clocks_of, elapsed_s, lamp_sentence, lit, next_lamp_ms, with_clocks
 from .state import REOPEN_WITHIN_S, Opening
-from .steps import Birth, Step, born, changes_of, joined
+from .steps import Birth, Step, Trouble, born, changes_of, joined, trouble_of
 from .texts import local_day, span
 from .verification import Witness
 
@@ -59,8 +60,8 @@ class OrderBook:
         self._confirm = confirm
         self._serials = dict(opening.order_serials)
         self.orders: dict[str, WorkOrder] = {}
-        self._open: dict[tuple[str, str], str] = {}
-        self._closed: dict[tuple[str, str], str] = {}
+        self._open: dict[Trouble, str] = {}
+        self._closed: dict[Trouble, str] = {}
         self._heap: list[tuple[int, str]] = []
         self._dirty: set[str] = set()
         self._witness = Witness(table)
@@ -72,16 +73,17 @@ class OrderBook:
 
     def on_alarm(self, pen: Pen, alarm: Alarm, *, is_raise: bool) -> str:
         """An alarm was raised, worsened or came out of hiding: open, attach or reopen; return the order's id or ""."""
-        cause = (alarm.rule, alarm.site or alarm.scope)
-        number = self._open.get(cause)
+        rule = self._atlas.rule_of(alarm)
+        plan = rule.order if rule is not None else None
+        asset = alarm.site or alarm.scope
+        trouble = trouble_of(plan.template if plan is not None else "", alarm.rule, asset)
+        number = self._open.get(trouble)
         if number is not None:
             self._attach(pen, self.orders[number], alarm, is_raise=is_raise)
             return number
-        rule = self._atlas.rule_of(alarm)
-        plan = rule.order if rule is not None else None
         if plan is None or alarm.level > plan.opens_at:
             return ""
-        past = self.orders.get(self._closed.get(cause, ""))
+        past = self.orders.get(self._closed.get(trouble, ""))
         if past is not None and self._is_relapse(past, alarm, pen.now_ms):
             why = f"{span((pen.now_ms - past.state_ms) / 1000)} after closing | 结案后复发: {_why(alarm)}"
             again = self._system(pen, past, "reopen", why)
@@ -89,8 +91,8 @@ class OrderBook:
         else:
             birth = Birth(
                 level=alarm.level,
-                cause=cause[0],
-                asset=cause[1],
+                cause=alarm.rule,
+                asset=asset,
                 area=alarm.area,
                 domain=alarm.domain,
                 note=f"{alarm.because_zh} · {alarm.because_en}",
@@ -120,16 +122,23 @@ class OrderBook:
         is_worse = alarm.level < order.level
         if not is_raise and not is_worse:
             return
+        is_known = alarm.dedup_key in order.data.get("keys", ())
         order = self._joined(pen, order, alarm)
         if order.state in VERIFIED_STATES:
-            self._system(pen, order, "rework", f"in alarm again after the report | 反馈后再次告警: {_why(alarm)}")
+            why = f"in alarm again after the report | 反馈后再次告警: {_why(alarm)}"
+            if not is_known:  # somebody has to go again, but the repair was not botched
+                why = f"another alarm for the same work | 同类新告警: {_why(alarm)}"
+            self._system(pen, order, "rework", why, {"is_botched": is_known})
         elif order.state in _WAITING and is_worse:
             self._system(pen, order, "resume", f"it became worse | 情况恶化: {_why(alarm)}")
         elif is_worse:
             self._caller.tell(pen, order, "attached")
 
     def _joined(self, pen: Pen, order: WorkOrder, alarm: Alarm) -> WorkOrder:
-        changes = joined(order, alarm, self._atlas.watched(alarm.rule, alarm.scope))
+        rule = self._atlas.rule_of(alarm)
+        changes = joined(
+            order, alarm, self._atlas.watched(alarm.rule, alarm.scope), rule.order if rule is not None else None
+        )
         data = {"alarm": alarm.id, "level": alarm.level.colour, "order_level": changes["level"].colour}
         return self._keep(
             pen.order(order, "attached", _why(alarm), event_ms=alarm.raised_ms, data=data, changes=changes)
@@ -193,21 +202,22 @@ class OrderBook:
         site = self._sites.get(data["site"])
         if site is None:
             return _no(command, "bad_data", f"site {data['site']!r} is not known")
-        cause = (data["cause"], site.id)
-        if cause in self._open:
-            said = f"WorkOrder {self._open[cause]} is open for {cause[0]} at {site.id}; comment on that one"
-            return replace(_no(command, "exists", said), subject=self._open[cause])
+        template = str(data.get("template", ""))[:100]
+        twin = self._open.get(trouble_of(template, data["cause"], site.id))
+        if twin is not None:
+            said = f"WorkOrder {twin} is open for {data['cause']} at {site.id}; comment on that one"
+            return replace(_no(command, "exists", said), subject=twin)
         note = str(data.get("note", ""))[:500]
         birth = Birth(
             level=level,
-            cause=cause[0],
+            cause=data["cause"],
             asset=site.id,
             area=site.area,
             domain=site.domain,
             note=note,
-            template=str(data.get("template", ""))[:100],
+            template=template,
         )
-        number = self._report(pen, actor, f"{actor.name} ({actor.role}): {note or cause[0]}", birth)
+        number = self._report(pen, actor, f"{actor.name} ({actor.role}): {note or birth.cause}", birth)
         allowed = order_verbs(OrderState.REPORTED, level)
         return Answer(
             command=command.id, ok=True, message=f"WorkOrder {number} is REPORTED", subject=number, allowed=allowed
@@ -306,7 +316,7 @@ class OrderBook:
             alarms=self._alarms_of(order),
             verdict=self._witness.verdict(order, order.fed_back_ms or 0) if is_waiting else None,
             window_s=self._witness.window_s(order),
-            twin=twin if (twin := self._open.get((order.cause, order.asset), "")) != order.id else "",
+            twin=twin if (twin := self._open.get(_trouble(order), "")) != order.id else "",
         )
 
     def _system(
@@ -361,17 +371,17 @@ class OrderBook:
     def _keep(self, order: WorkOrder) -> WorkOrder:
         """Remember the newest version and set its alarm clocks."""
         self.orders[order.id] = order
-        cause = (order.cause, order.asset)
+        trouble = _trouble(order)
         if order.state in ENDS:
-            if self._open.get(cause) == order.id:
-                del self._open[cause]
+            if self._open.get(trouble) == order.id:
+                del self._open[trouble]
             if order.state is OrderState.CLOSED:
-                self._closed[cause] = order.id
+                self._closed[trouble] = order.id
                 self._wake(order.id, order.state_ms + REOPEN_WITHIN_S * 1000 + 1)
             else:
                 self._forget(order)
             return order
-        self._open[cause] = order.id
+        self._open[trouble] = order.id
         for clock in clocks_of(order).values():
             if (at := next_lamp_ms(order, clock)) is not None:
                 self._wake(order.id, at)
@@ -383,8 +393,8 @@ class OrderBook:
 
     def _forget(self, order: WorkOrder) -> None:
         self.orders.pop(order.id, None)
-        if self._closed.get((order.cause, order.asset)) == order.id:
-            del self._closed[(order.cause, order.asset)]
+        if self._closed.get(_trouble(order)) == order.id:
+            del self._closed[_trouble(order)]
 
     # ── snapshots ───────────────────────────────────────────────────────────────────────────────
 
@@ -403,3 +413,7 @@ def _no(command: Command, code: str, said: str) -> Answer:
 
 def _why(alarm: Alarm) -> str:
     return f"{alarm.because_zh} | {alarm.because_en} ({alarm.rule_origin})"
+
+
+def _trouble(order: WorkOrder) -> Trouble:
+    return trouble_of(order.template, order.cause, order.asset)

@@ -122,8 +122,9 @@ def _closed(step: Step) -> Change:
 
 
 def _rework(step: Step) -> Change:
+    botched = int(step.data.get("is_botched", True))
     return Change(
-        fields={"rework_count": step.order.rework_count + 1, "fed_back_ms": None, "checked_by": ""}, drop=PROOFS
+        fields={"rework_count": step.order.rework_count + botched, "fed_back_ms": None, "checked_by": ""}, drop=PROOFS
     )
 
 
@@ -273,7 +274,15 @@ def born(number: str, birth: Birth, now_ms: int) -> WorkOrder:
     )
 
 
-def joined(order: WorkOrder, alarm: Alarm, watched: tuple[str, ...]) -> dict[str, Any]:
+Trouble = tuple[str, str]
+
+
+def trouble_of(template: str, cause: str, asset: str) -> Trouble:
+    """Return what one order stands for: the kind of work (or, where none is planned, the cause) at one place."""
+    return (f"work:{template}" if template else cause, asset)
+
+
+def joined(order: WorkOrder, alarm: Alarm, watched: tuple[str, ...], plan: OrderPlan | None) -> dict[str, Any]:
     """Return what changes when a further alarm joins an order; `watched` are the sensors that must prove its end."""
     level = min(order.level, alarm.level)
     clocks = clocks_of(order)
@@ -287,6 +296,9 @@ def joined(order: WorkOrder, alarm: Alarm, watched: tuple[str, ...]) -> dict[str
         "watched": tuple(dict.fromkeys((*order.watched, *watched))),
         "data": {**with_clocks(order.data, clocks), "keys": keys},
     }
+    if plan is not None:  # the stricter proof of the two
+        changes["verify_for_s"] = max(order.verify_for_s, plan.verify_for_s)
+        changes["coverage"] = max(order.coverage, plan.coverage)
     if "T4" in clocks and (due := due_ms(order, clocks["T4"])) is not None:
         changes["due_ms"] = due
     return changes

@@ -81,8 +81,13 @@ def alarm_notice(
     return title, "\n".join(lines)
 
 
-def order_notice(order: WorkOrder, what: Text, site: Site | None, zone: ZoneInfo) -> tuple[str, str]:
-    """Return title and body of a notice about a work order; `what` says what happened or what is asked."""
+def order_notice(
+    order: WorkOrder, what: Text, site: Site | None, zone: ZoneInfo, due_ms: int | None = None
+) -> tuple[str, str]:
+    """Return title and body of a notice about a work order; `what` says what happened or what is asked.
+
+    `due_ms` is when the step it speaks of has to be done, where that is not the handling itself.
+    """
     place = site.name if site is not None else Text(zh=order.asset, en=order.asset)
     title = f"【{order.level.colour_zh}{order.level.value}级】工单 {order.id} {what.zh} · {what.en}"
     lines = [
@@ -90,6 +95,8 @@ def order_notice(order: WorkOrder, what: Text, site: Site | None, zone: ZoneInfo
         f"{STATE_NAMES[order.state]} · {order.state.value}",
         order.note,
     ]
+    if due_ms is not None:
+        lines.append(f"本步时限 {local(due_ms, zone)} · this step is due {local(due_ms, zone)}")
     if order.due_ms is not None:
         lines.append(f"处置时限 {local(order.due_ms, zone)} · due {local(order.due_ms, zone)}")
     return title, "\n".join(line for line in lines if line)

@@ -234,7 +234,11 @@ class Journal:
                 is_more = connection.execute(sa.delete(part).where(key.in_(old))).rowcount == SNAPSHOT_DROP_MAX
 
     def load_snapshot(self) -> Snapshot | None:
-        """Return the newest snapshot that is whole, or None. A damaged one is said loudly and passed over."""
+        """Return the newest snapshot that is whole; None when none was ever saved.
+
+        A damaged one is said loudly and passed over. Raises DamagedError when none of those kept is whole: the
+        ticks before them are gone, and to start from nothing would raise every standing alarm anew.
+        """
         head = s.snapshot
         with self._reader.connection() as connection:
             heads = connection.execute(sa.select(head).order_by(head.c.tick.desc())).all()
@@ -247,6 +251,11 @@ class Journal:
                     log.error(  # noqa: TRY400 - a trace would say nothing more
                         "journal.snapshot_damaged", tick=row.tick, problem=str(problem)
                     )
+        if heads:
+            raise DamagedError(
+                f"{self._ledger.path}: none of the {len(heads)} snapshots kept is whole; check the disk, and restore "
+                "the newest backup: the gateways send again what is younger"
+            )
         return None
 
     def _parts(self, head: sa.Row[Any]) -> dict[str, Any]:
@@ -300,16 +309,17 @@ class Journal:
         """Forget one bounded slice of the oldest ticks nobody needs any more: at most PRUNE_TICKS_MAX of them.
 
         Kept are: everything after the slowest follower's durable tick, everything after the oldest kept snapshot
-        (without a snapshot nothing is forgotten), the newest tick, and everything after `up_to_tick` when given.
+        (before there are two nothing is forgotten: one may turn out damaged), the newest tick, and everything after
+        `up_to_tick` when given.
         """
         writer = self._ledger.writer
         with writer.transaction() as connection:
-            oldest_snapshot = connection.execute(sa.select(sa.func.min(s.snapshot.c.tick))).scalar()
+            snapshots = connection.execute(sa.select(s.snapshot.c.tick).order_by(s.snapshot.c.tick)).scalars().all()
             slowest = connection.execute(sa.select(sa.func.min(_c.durable_tick))).scalar()
             newest = connection.execute(sa.select(sa.func.max(_j.tick))).scalar()
-            if oldest_snapshot is None or newest is None:
+            if len(snapshots) < SNAPSHOTS_KEPT or newest is None:
                 return Pruned(ticks=0, bytes=0, is_more=False)
-            bounds = [oldest_snapshot, newest - 1, slowest, up_to_tick]
+            bounds = [snapshots[0], newest - 1, slowest, up_to_tick]
             limit = min(bound for bound in bounds if bound is not None)
             old = sa.select(_j.tick, _j.bytes_sum).where(_j.tick <= limit).order_by(_j.tick).limit(PRUNE_TICKS_MAX + 1)
             rows = connection.execute(old).all()

@@ -42,6 +42,7 @@ PEOPLE = (("duty", "duty", "centre"), ("lead", "lead", "centre"), ("checker", "c
     "--seconds", default=None, type=click.FloatRange(min=1), help="End by itself after this many real seconds"
 )
 @click.option("--headless", is_flag=True, help="No live view")
+@click.option("--embedded", is_flag=True, help="Use the embedded broker even where mosquitto is installed")
 @click.option("--http", default="127.0.0.1:8080", show_default=True, help="Where the console listens; port 0 picks one")
 @click.option(
     "--data",
@@ -57,6 +58,7 @@ def command(
     speed: float,
     seconds: float | None,
     headless: bool,
+    embedded: bool,
     http: str,
     data_dir: Path | None,
     as_json: bool,
@@ -68,7 +70,7 @@ def command(
     from citypulse.logs import set_up_logs
 
     set_up_logs(level=40)
-    with _city(config_path, seed, speed, http, data_dir) as (service, district, crews, facts):
+    with _city(config_path, seed, speed, http, data_dir, is_embedded=embedded) as (service, district, crews, facts):
         view_is_live = not headless
         if not as_json:
             click.echo(
@@ -97,7 +99,7 @@ def command(
 
 @contextmanager
 def _city(
-    config_path: Path, seed: int, speed: float, http: str, data_dir: Path | None
+    config_path: Path, seed: int, speed: float, http: str, data_dir: Path | None, *, is_embedded: bool
 ) -> Iterator[tuple[Service, District, Crews, dict[str, str]]]:
     from citypulse.app import Service, extensions
     from citypulse.clock import SpedClock, SystemClock
@@ -112,7 +114,7 @@ def _city(
     config = load_city(config_path, extensions())
     with ExitStack() as stack:
         folder = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="citypulse-demo-")))
-        broker = stack.enter_context(DemoBroker())
+        broker = stack.enter_context(DemoBroker(is_embedded=is_embedded))
         clock = SpedClock(start_ms=SystemClock().now_ms(), speed=speed)
         service = Service(config=config, data_dir=folder, clock=clock, broker_url=broker.url)
         stack.enter_context(service)

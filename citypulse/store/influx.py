@@ -215,6 +215,8 @@ class InfluxStore:
 
     def latest(self, sensors: Sequence[int] | None = None) -> Readings:
         """Return the newest reading of each sensor, in order of sensor index."""
+        if sensors is not None and not len(sensors):
+            return Readings.empty()
         flux = self._from(0, _FAR_MS, sensors)
         found = self._readings(self._ask(f"{flux} |> last() {self._PIVOT} |> group()"))
         order = np.lexsort((found.time_ms, found.sensor))
@@ -223,6 +225,8 @@ class InfluxStore:
 
     def scan(self, sensors: Sequence[int] | None, since_ms: int, until_ms: int) -> Iterator[Readings]:
         """Yield readings with since <= time < until in order of (time, sensor), an hour at a time."""
+        if until_ms <= since_ms or (sensors is not None and not len(sensors)):
+            return
         edges = self._ask(
             f'{self._from(since_ms, until_ms, sensors)} |> filter(fn: (r) => r._field == "quality")'
             " |> group() |> reduce(identity: {low: 9223372036854775807, high: 0}, fn: (r, accumulator) => ({"

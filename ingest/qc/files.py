@@ -36,7 +36,7 @@ def load_quality(path: Path) -> QualitySettings:
     if section is not None:
         quality = quality_of(section, report)
     elif not report.found:
-        report.add_file("E010", str(path), "has no `quality:` section", "see docs/reference/quality-control.md")
+        report.add_file("E101", str(path), "has no `quality:` section", "see docs/reference/quality-control.md")
     if quality is None or any(d.code.startswith("E") for d in report.found):
         raise ConfigError(report.found)
     return quality

@@ -143,7 +143,8 @@ def _jumps(rule: Record, memory: Record, memories: Records, time_ms: int, x: flo
 def _is_explained(rule: Record, memories: Records, time_ms: int) -> bool:
     """Whether a channel beside this one has just stepped too: one and a half intervals back at most."""
     oldest_ms = time_ms - 3 * rule["interval_ms"] // 2
-    return _has_moved(rule["company_0"], rule["company_moves_0"], memories, oldest_ms) or _has_moved(
+    first: bool = _has_moved(rule["company_0"], rule["company_moves_0"], memories, oldest_ms)
+    return first or _has_moved(
         rule["company_1"], rule["company_moves_1"], memories, oldest_ms
     )
 

@@ -30,11 +30,12 @@ class Multivariate(DetectorSettings):
     `follow`: how fast a channel's centre moves to where the channel is; null = never after the warm-up.
     `extreme`: the share of deviations within the usual extreme. `memory`: how long that remembers; null = the warm-up.
     `needed` of the last `window` beats must reach the limit (a binomial event discriminator, as in EPA CANARY).
-    `freeze_at`: a row this unusual teaches nothing, for at most `freeze_for`; then it has become normal.
+    `freeze_at`: a row this unusual does not stretch the usual extreme, for at most `freeze_for`; then it has become
+    normal.
     `gap`: a site silent for longer begins again where it is. `share`: variance explained by the kept axes (pca).
 
-    Defaults: follow 5, window 8, needed 5, extreme 0.995, memory a week at 1 min are the middle of a plateau on the
-    first half of GECCO-2018 (docs/reference/detectors-statistical.md).
+    The defaults are the middle of a plateau on the first half of GECCO-2018, at one reading a minute
+    (docs/reference/detectors-statistical.md).
     """
 
     scope: ClassVar[Literal["site"]] = "site"
@@ -45,12 +46,12 @@ class Multivariate(DetectorSettings):
     smooth: DurationS = Field(default=0.0, ge=0)
     follow: DurationS | None = Field(default=300.0, gt=0)
     stretch: float = Field(default=2.0, gt=0)
-    extreme: float = Field(default=0.995, gt=0.5, lt=1)
+    extreme: float = Field(default=0.99, gt=0.5, lt=1)
     memory: DurationS | None = Field(default=604_800.0, gt=0)
     warm_up: int = Field(default=1440, ge=50, le=1_000_000)
     window: int = Field(default=8, ge=1, le=kernels.WINDOW_MAX)
     needed: int = Field(default=5, ge=1, le=kernels.WINDOW_MAX)
-    freeze_at: float | None = Field(default=None, gt=0)
+    freeze_at: float | None = Field(default=0.85, gt=0)
     freeze_for: DurationS = Field(default=86_400.0, gt=0)
     gap: DurationS = Field(default=3600.0, gt=0)
     share: float = Field(default=0.9, gt=0, le=1)

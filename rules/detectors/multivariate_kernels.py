@@ -44,8 +44,8 @@ PARAMS = np.dtype(
         ("warm_up", np.int64),  # rows learnt from before anything is said
         ("window", np.int64),  # event discriminator: of the last so many rows …
         ("needed", np.int64),  # … so many must be at least the feature
-        ("freeze", np.float64),  # a row at least this unusual teaches nothing
-        ("freeze_rows", np.int64),  # … for at most this many rows: then what is has become what is normal
+        ("freeze", np.float64),  # a row at least this unusual teaches no usual extreme …
+        ("freeze_rows", np.int64),  # … for at most so many rows: then what is has become what is normal
         ("gap_ms", np.int64),  # a site unheard of for this long starts its centres again
         ("share", np.float64),  # PCA: the variance the kept components explain
     ],
@@ -57,7 +57,7 @@ SITE = np.dtype(
         ("heard", np.int64),  # bit set of the channels in the open row; 0 = no open row
         ("judged_ms", np.int64),  # time of the last row that was judged
         ("rows", np.int64),  # rows judged
-        ("frozen", np.int64),  # rows of the present freeze
+        ("frozen", np.int64),  # unusual rows lately: one up for each, one down for each that is not
         ("t2", np.float64),  # PCA: usual extreme of Hotelling's T² …
         ("q", np.float64),  # … and of the squared residual Q
         ("kept", np.int64),  # PCA: components kept; 0 = not fitted yet
@@ -122,23 +122,28 @@ def _deviation(rule: Record, site: Record, channel: Record) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _learn_channel(rule: Record, site: Record, channel: Record, sizes: NDArray[np.float32], deviation: float) -> None:
-    """Let the usual extreme and the centre take in one deviation."""
-    seen = channel["seen"]
+def _learn_extreme(rule: Record, site: Record, channel: Record, sizes: NDArray[np.float32], deviation: float) -> None:
+    """Count one deviation, and now and then look up the usual extreme."""
     is_warm = site["rows"] >= rule["warm_up"]
-    if not is_warm or rule["memory"] < np.inf:
-        sizes[_size(deviation)] += 1.0
-        if seen % REFRESH == 0 or site["rows"] + 1 == rule["warm_up"]:
-            floor = max(channel["tick"] / rule["smooth"], 1e-12)  # one step moves the smoothed value by this much
-            channel["usual"] = max(_quantile(sizes, rule["quantile"]), floor)
-            for k in range(SIZES):
-                sizes[k] *= 1.0 - REFRESH / max(rule["memory"], REFRESH * 2.0)
+    if is_warm and rule["memory"] == np.inf:
+        return
+    sizes[_size(deviation)] += 1.0
+    if channel["seen"] % REFRESH == 0 or site["rows"] + 1 == rule["warm_up"]:
+        floor = max(channel["tick"] / rule["smooth"], 1e-12)  # one step moves the smoothed value by this much
+        channel["usual"] = max(_quantile(sizes, rule["quantile"]), floor)
+        for k in range(SIZES):
+            sizes[k] *= 1.0 - REFRESH / max(rule["memory"], REFRESH * 2.0)
+
+
+@njit(cache=True, nogil=True)
+def _follow(rule: Record, site: Record, channel: Record) -> None:
+    """Move a channel's centre towards where the channel is."""
     away = channel["smooth"] - channel["centre"]
-    if is_warm:
+    if site["rows"] < rule["warm_up"]:
+        channel["centre"] += away * max(1.0 / rule["follow"], 1.0 / channel["seen"])
+    else:
         reach = rule["stretch"] * channel["usual"]
         channel["centre"] += min(max(away, -reach), reach) / rule["follow"]
-    else:
-        channel["centre"] += away * max(1.0 / rule["follow"], 1.0 / seen)
 
 
 @njit(cache=True, nogil=True)
@@ -296,14 +301,16 @@ def _judge(
             else _kth_largest(ratios, n, rule["vote"])
         )
     is_frozen = is_warm and score >= rule["freeze"]
-    site["frozen"] = site["frozen"] + 1 if is_frozen else 0
-    if site["frozen"] > rule["freeze_rows"]:
-        _restart(rule, channels)
-        site["frozen"] = 0
-    elif not is_frozen:
-        for c in range(n):
-            if site["heard"] >> c & 1:
-                _learn_channel(rule, site, channels[c], sizes[c], deviations[c])
+    site["frozen"] = site["frozen"] + 1 if is_frozen else max(site["frozen"] - 1, 0)
+    if site["frozen"] > rule["freeze_rows"]:  # it has lasted: from now on it teaches like anything else
+        if site["frozen"] == rule["freeze_rows"] + 1:
+            _restart(rule, channels)
+        is_frozen = False
+    for c in range(n):
+        if site["heard"] >> c & 1:
+            _follow(rule, site, channels[c])
+            if not is_frozen:
+                _learn_extreme(rule, site, channels[c], sizes[c], deviations[c])
     recent[site["rows"] % rule["window"]] = score
     site["rows"] += 1
     site["heard"] = 0

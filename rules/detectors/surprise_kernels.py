@@ -23,7 +23,7 @@ from rules.detector import SKIP, SUSPECT, Array
 Record = Any  # one row of a structured array
 
 SCALES = np.array([1, 4, 16, 64], np.int64)
-RING = 64  # the longest scale
+RING = 64  # the longest scale; a power of two
 MEANS, STEPS, RESIDUALS = 4, 4, 3
 VIEWS = MEANS + STEPS + RESIDUALS  # with histograms of their own …
 HOUR_VIEW = VIEWS  # … and the value given the hour
@@ -128,19 +128,19 @@ def _look(
 
     for s in range(STEPS):
         back = SCALES[s]
-        views[MEANS + s] = value - ring[(n - back) % RING] if n >= back else 0.0
-    ring[n % RING] = value
-    residuals[n % RING] = residual
+        views[MEANS + s] = value - ring[(n - back) & (RING - 1)] if n >= back else 0.0
+    ring[n & (RING - 1)] = value
+    residuals[n & (RING - 1)] = residual
     total, k = 0.0, 0
     for s in range(MEANS):
         while k < SCALES[s] and k <= n:
-            total += ring[(n - k) % RING]
+            total += ring[(n - k) & (RING - 1)]
             k += 1
         views[s] = total / k
     total, k = 0.0, 0
     for s in range(RESIDUALS):
         while k < SCALES[s] and k <= n:
-            total += residuals[(n - k) % RING]
+            total += residuals[(n - k) & (RING - 1)]
             k += 1
         views[MEANS + STEPS + s] = total / k
     lane["seen"] = n + 1
@@ -154,10 +154,10 @@ def _count(
     ranges: NDArray[np.float64],
     counts: NDArray[np.float32],
     hour_counts: NDArray[np.float32],
-    score: NDArray[np.float64],
+    shares: NDArray[np.float64],
     seen: float,
 ) -> None:
-    """Write each view's surprise in nats into `score`, then count the reading. seen: readings counted before."""
+    """Write the share of the past that looked alike, per view, then count the reading. seen: readings before it."""
     for v in range(VIEWS):
         low, high = ranges[v, 0], ranges[v, 1]
         cell = _cell(views[v], (low + high) * 0.5, (high - low) / BINS)
@@ -166,7 +166,7 @@ def _count(
             alike += counts[v, cell - 1]
         if cell < CELLS - 1:
             alike += counts[v, cell + 1]
-        score[v] = -np.log((alike + PRIOR) / (seen + 1.0))
+        shares[v] = (alike + PRIOR) / (seen + 1.0)
         counts[v, cell] += 1.0
     cell = _hour_cell(views[0], ranges[0, 0], ranges[0, 1])
     alike = total = 0.0
@@ -175,7 +175,7 @@ def _count(
         total += hour_counts[h, HOUR_CELLS]
         for j in range(max(0, cell - 1), min(HOUR_CELLS, cell + 2)):
             alike += hour_counts[h, j]
-    score[HOUR_VIEW] = -np.log((alike + PRIOR) / (total + 1.0))
+    shares[HOUR_VIEW] = (alike + PRIOR) / (total + 1.0)
     hour_counts[hour, cell] += 1.0
     hour_counts[hour, HOUR_CELLS] += 1.0
 
@@ -193,7 +193,7 @@ def _begin(
     first_values: NDArray[np.float64],
     first_times: NDArray[np.int64],
     views: NDArray[np.float64],
-    score: NDArray[np.float64],
+    shares: NDArray[np.float64],
 ) -> None:
     """End the warm-up: the ranges are known, so go through its readings once more and count them."""
     for v in range(VIEWS):
@@ -208,21 +208,22 @@ def _begin(
     hour_days[:] = 0.0
     for i in range(n):
         hour = _look(first_times[i], first_values[i], lane, ring, residuals, hour_means, hour_days, views)
-        _count(views, hour, ranges, counts, hour_counts, score, float(i))
+        _count(views, hour, ranges, counts, hour_counts, shares, float(i))
 
 
 @njit(cache=True, nogil=True)
-def _mean_of_largest(score: NDArray[np.float64], k: int) -> float:
-    """Return the mean of the k largest, partly sorting `score`."""
-    total = 0.0
+def _mean_surprise(shares: NDArray[np.float64], k: int) -> float:
+    """Return -ln of the geometric mean of the k smallest shares, partly sorting them: one logarithm, not twelve."""
+    product = 1.0
     for i in range(k):
         best = i
         for j in range(i + 1, ALL_VIEWS):
-            if score[j] > score[best]:
+            if shares[j] < shares[best]:
                 best = j
-        score[i], score[best] = score[best], score[i]
-        total += score[i]
-    return total / k
+        shares[i], shares[best] = shares[best], shares[i]
+        product *= shares[i]
+    nats: float = -np.log(product) / k
+    return nats
 
 
 @njit(cache=True, nogil=True)
@@ -261,15 +262,15 @@ def take(
     first_values: NDArray[np.float64],
     first_times: NDArray[np.int64],
     views: NDArray[np.float64],
-    score: NDArray[np.float64],
+    shares: NDArray[np.float64],
 ) -> float:
     """Take one reading of one sensor; return its surprise in nats (0 unless a record), NaN during the warm-up."""
     local_ms = time_ms + rule["day_offset_ms"]
     n = lane["seen"]
     hour = _look(local_ms, value, lane, ring, residuals, hour_means, hour_days, views)
     if n >= rule["warm_up"]:
-        _count(views, hour, ranges, counts, hour_counts, score, float(n))
-        nats: float = _report(rule, lane, records, _mean_of_largest(score, rule["agree"]))
+        _count(views, hour, ranges, counts, hour_counts, shares, float(n))
+        nats: float = _report(rule, lane, records, _mean_surprise(shares, rule["agree"]))
         return nats
     first_values[n] = value
     first_times[n] = local_ms
@@ -289,7 +290,7 @@ def take(
             first_values,
             first_times,
             views,
-            score,
+            shares,
         )
     return np.nan
 
@@ -313,7 +314,7 @@ def feature(
 ) -> None:
     """Replace each sample's value by its surprise; the warm-up says nothing."""
     views = np.empty(ALL_VIEWS)
-    score = np.empty(ALL_VIEWS)
+    shares = np.empty(ALL_VIEWS)
     for k in mine:
         sample = samples[k]
         if sample["seen"] > SUSPECT:
@@ -335,7 +336,7 @@ def feature(
             first_values[row],
             first_times[row],
             views,
-            score,
+            shares,
         )
         if np.isnan(x):
             sample["seen"] = SKIP
@@ -364,7 +365,7 @@ def step(
     """Take n readings given as columns, in order; return n surprises, NaN during a lane's warm-up or for no value."""
     scores = np.full(len(times_ms), np.nan)
     views = np.empty(ALL_VIEWS)
-    score = np.empty(ALL_VIEWS)
+    shares = np.empty(ALL_VIEWS)
     for i in range(len(times_ms)):
         if np.isfinite(values[i]):
             k = lane_of[i]
@@ -384,6 +385,6 @@ def step(
                 first_values[k],
                 first_times[k],
                 views,
-                score,
+                shares,
             )
     return scores

@@ -98,6 +98,7 @@ PLAN = OrderPlan(template="pump", verify_for_s=1800.0, coverage=0.8, opens_at=YE
 RULES = (
     rule("flood-depth", "threshold", ("mill.depth", "mill.depth2"), (("mill.depth",), ("mill.depth2",)), order=PLAN,
          inhibited_by=("gateway-silent",)),
+    rule("flood-rise", "rate", ("mill.depth",), (("mill.depth",),), order=replace(PLAN, verify_for_s=3600.0)),
     rule("gas", "threshold", ("well.ch4",), (("well.ch4",),), domain="gas", is_latching=True,
          inhibited_by=("gateway-silent",)),
     rule("low-oxygen", "threshold", ("weir.do",), (("weir.do",),), domain="water",

@@ -155,7 +155,7 @@ def _check_notices(world: World, by_subject: dict[str, list[Any]]) -> None:
 
 
 def _check_orders(world: World, by_subject: dict[str, list[Any]]) -> None:
-    open_ones = [(o.cause, o.asset) for o in world.ledger.orders.values() if o.state not in ENDS]
+    open_ones = [(o.template or o.cause, o.asset) for o in world.ledger.orders.values() if o.state not in ENDS]
     assert len(open_ones) == len(set(open_ones))  # I24
     for order in world.ledger.orders.values():
         assert order.paused_s >= 0

@@ -205,6 +205,32 @@ def test_one_order_is_open_per_cause_and_place():
     assert order.due_ms == order.opened_ms + 4 * 3_600_000, "the stricter limit counts from the start"
 
 
+def test_two_rules_that_see_the_same_trouble_make_one_order():
+    world = World()
+    world.raises("mill.depth", YELLOW)
+    world.wait(30)
+    world.raises("mill.depth", ORANGE, "flood-rise")
+    order = world.order()
+    assert len(world.ledger.orders) == 1
+    assert (order.cause, order.level, len(order.alarm_ids)) == ("flood-depth", ORANGE, 2)
+    assert order.verify_for_s == 3600, "the stricter proof of the two"
+    assert world.alarm("flood-rise|mill.depth").order_id == order.id
+    world.repaired(order.id)
+    world.clears("mill.depth")
+    world.readings("mill.depth", 90)
+    assert world.order().state is OrderState.HANDLING, "one of the two is still in alarm"
+
+
+def test_a_new_alarm_for_the_same_work_sends_the_crew_again_without_blaming_the_repair():
+    world, order = fed_back()
+    world.clears()
+    world.readings("mill.depth", 5)
+    world.raises("mill.depth2", YELLOW)
+    assert world.order().id == order
+    assert world.order().state is OrderState.HANDLING
+    assert world.order().rework_count == 0
+
+
 def test_both_sensors_must_testify_when_both_raised():
     world = World()
     world.raises("mill.depth", YELLOW)

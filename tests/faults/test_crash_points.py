@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from citypulse.app import assemble, extensions
+from citypulse.clock import VirtualClock
 from citypulse.config import load_city
 from citypulse.journal import Journal
 from citypulse.ledger import Ledger
@@ -22,7 +23,6 @@ from citypulse.metrics import Metrics
 from citypulse.model import Actor, CityConfig, Command, RawMessage, SensorTable
 from citypulse.store import open_store
 from citypulse.store.sink import Sink
-from citypulse.clock import VirtualClock
 from ingest.inbox import Inbox
 from tests.support import small_city
 from tests.support.publisher import reading_message

@@ -10,10 +10,11 @@ MEMORY = Path("/dev/shm")
 
 
 @pytest.fixture
-def tmp_path(request, tmp_path_factory):
+def tmp_path(tmp_path_factory):
     """A folder of this test's own, gone afterwards."""
     if not MEMORY.is_dir():
-        return tmp_path_factory.mktemp("ledger")
+        yield tmp_path_factory.mktemp("city")
+        return
     folder = Path(tempfile.mkdtemp(prefix="citypulse-test-", dir=MEMORY))
-    request.addfinalizer(lambda: shutil.rmtree(folder, ignore_errors=True))
-    return folder
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)

@@ -79,6 +79,24 @@ def test_the_newest_whole_snapshot_is_loaded_and_two_are_kept(ledger):
     assert kept(ledger) == [20, 30]
 
 
+def test_when_no_snapshot_is_whole_nobody_starts_from_nothing(ledger, tmp_path):
+    journal = Journal(ledger)
+    journal.save_snapshot(10, T0, PARTS)
+    journal.save_snapshot(20, T0, PARTS)
+    raw = sqlite3.connect(tmp_path / "city.db")
+    raw.execute("UPDATE snapshot_part SET blob = substr(blob, 2)")
+    raw.commit()
+    raw.close()
+    with pytest.raises(DamagedError, match="restore the newest backup"):
+        journal.load_snapshot()
+
+
+def save_two(journal, tick):
+    """Snapshots at a tick and at the next: the older one is the bound."""
+    journal.save_snapshot(tick, T0, PARTS)
+    journal.save_snapshot(tick + 1, T0, PARTS)
+
+
 def kept(ledger):
     with ledger.reader.connection() as connection:
         heads = connection.exec_driver_sql("SELECT tick FROM snapshot ORDER BY tick").scalars().all()
@@ -125,9 +143,12 @@ def test_a_save_that_was_cut_short_does_not_count_and_is_swept_up(ledger, monkey
     assert kept(ledger) == [10, 30]
 
 
-def test_nothing_is_forgotten_without_a_snapshot(ledger):
+def test_nothing_is_forgotten_before_there_are_two_snapshots(ledger):
     fill(ledger, 5)
-    assert Journal(ledger).prune().ticks == 0
+    journal = Journal(ledger)
+    assert journal.prune().ticks == 0
+    journal.save_snapshot(4, T0, PARTS)
+    assert journal.prune().ticks == 0
 
 
 def test_ticks_before_the_oldest_kept_snapshot_are_forgotten(ledger):
@@ -142,7 +163,7 @@ def test_ticks_before_the_oldest_kept_snapshot_are_forgotten(ledger):
 def test_ticks_a_follower_still_needs_are_kept(ledger):
     fill(ledger, 10)
     journal = Journal(ledger)
-    journal.save_snapshot(8, T0, PARTS)
+    save_two(journal, 8)
     assert journal.follow("duckdb").durable_tick == 0
     assert journal.prune().ticks == 0
     journal.advance("duckdb", tick=7, durable_tick=3, now_ms=T0)
@@ -156,14 +177,14 @@ def test_ticks_a_follower_still_needs_are_kept(ledger):
 def test_the_caller_may_keep_more(ledger):
     fill(ledger, 10)
     journal = Journal(ledger)
-    journal.save_snapshot(8, T0, PARTS)
+    save_two(journal, 8)
     assert journal.prune(up_to_tick=2).ticks == 2
 
 
 def test_the_newest_tick_is_never_forgotten(ledger, tmp_path):
     fill(ledger, 3)
     journal = Journal(ledger)
-    journal.save_snapshot(3, T0, PARTS)
+    save_two(journal, 3)
     journal.prune()
     assert journal.last_tick == 3
     ledger.close()
@@ -176,7 +197,7 @@ def test_pruning_goes_in_slices(ledger, monkeypatch):
     monkeypatch.setattr(journal_module, "PRUNE_TICKS_MAX", 4)
     fill(ledger, 10)
     journal = Journal(ledger)
-    journal.save_snapshot(9, T0, PARTS)
+    save_two(journal, 9)
     found = [journal.prune() for _ in range(4)]
     assert [(p.ticks, p.is_more) for p in found] == [(4, True), (4, True), (1, False), (0, False)]
 
@@ -185,7 +206,7 @@ def test_pruning_a_slice_stops_at_its_bytes(ledger, monkeypatch):
     fill(ledger, 10, readings=1000)
     monkeypatch.setattr(journal_module, "PRUNE_BYTES_MAX", 40_000)
     journal = Journal(ledger)
-    journal.save_snapshot(9, T0, PARTS)
+    save_two(journal, 9)
     first = journal.prune()
     assert 1 <= first.ticks <= 4
     assert first.is_more
@@ -207,7 +228,7 @@ def test_usage_after_pruning_counts_only_what_is_left(ledger):
     fill(ledger, 10, readings=1000)
     journal = Journal(ledger)
     before = journal.usage()
-    journal.save_snapshot(9, T0, PARTS)
+    save_two(journal, 9)
     journal.prune()
     after = journal.usage()
     assert (after.first_tick, after.readings) == (10, 1000)
@@ -218,7 +239,7 @@ def test_the_lag_counts_readings_not_yet_carried_over(ledger):
     fill(ledger, 10)
     journal = Journal(ledger)
     assert [journal.lag(tick) for tick in (0, 4, 10, 99)] == [50, 30, 0, 0]
-    journal.save_snapshot(6, T0, PARTS)
+    save_two(journal, 6)
     journal.prune()
     assert journal.lag(0) == 20
 

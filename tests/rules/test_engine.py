@@ -12,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from citypulse.errors import BugError
+from citypulse.ledger.packing import dump, load
 from citypulse.model import Gap, GatewayHeard, Lane, Priority, Quality, ReadingBatch
+from rules.fanout import SAMPLES_MAX
 from tests.rules.world import MIN, S, World, limit, rule, said, sensor
 
 MILL, HARBOUR, PH, GAS = "mill-underpass.depth", "harbour-road.depth", "mill-underpass.ph", "harbour-road.ch4"
@@ -138,6 +140,27 @@ def test_a_restored_state_saves_as_the_same_state():
     following = w.fresh()
     following.restore(state)
     assert same_state(following.state(), state)
+
+
+def test_a_state_survives_being_packed_into_the_journal():
+    w = small_city()
+    rng = np.random.default_rng(7)
+    w.run([(60 * k, NAMES[k % 4], float(rng.integers(0, 25))) for k in range(200)])
+    following = w.fresh()
+    following.restore(load(dump(w.engine.state())))
+    assert same_state(following.state(), w.engine.state())
+
+
+@pytest.mark.skipif(IS_INTERPRETED, reason="a batch of many slices takes minutes in plain Python")
+def test_a_batch_of_many_slices_says_the_same_as_small_ones():
+    w = small_city()
+    rng = np.random.default_rng(3)
+    n = 5 * SAMPLES_MAX
+    batch = ReadingBatch.of(rng.integers(0, 4, n), 20 * S * np.arange(1, n + 1), rng.choice([1.0, 9.0, 12.0, 21.0], n))
+    end_ms = int(batch.received_ms[-1])
+    whole = w.fresh().step(batch, end_ms)
+    assert len(whole) > 1000
+    assert repr(in_pieces(w.fresh(), batch, [], end_ms, range(0, n, 999))) == repr(whole)
 
 
 # ── a reload with changed rules ─────────────────────────────────────────────────────────────────

@@ -57,9 +57,10 @@ class ServiceProcess:
             try:
                 self.address = json.loads((self.data / "service.json").read_text())["address"]
                 urllib.request.urlopen(self.address + "/readyz", timeout=5).close()
-                return
             except (OSError, ValueError, urllib.error.URLError):
                 time.sleep(POLL_S)
+            else:
+                return
         raise AssertionError(f"the service was not ready within {START_TIMEOUT_S} s:\n{self.tail()}")
 
     def tail(self) -> str:

@@ -70,9 +70,9 @@ def number(text: str) -> float:
 
 def read(path: Path, time_column: str, channels: Iterable[str] | None = None) -> Recording:
     """Read `channels` of a file, or every column that the configuration does not name as something else."""
-    opened = gzip.open(path, "rt", encoding="utf-8-sig") if path.suffix == ".gz" else path.open(encoding="utf-8-sig")
-    with opened as file:
-        rows = list(csv.DictReader(file))
+    raw = path.read_bytes()
+    text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
+    rows = list(csv.DictReader(text.splitlines()))
     labels = {time_column, "anomaly", "changepoint", "EVENT"}
     names = [name for name in rows[0] if name not in labels] if channels is None else list(channels)
     times = [row[time_column] for row in rows]

@@ -1,0 +1,241 @@
+"""Recorded readings as one stream of columns in order of time, from files or from the store, to be read many times.
+
+Shared by backtest and suggestions. Promise: whatever the files' sizes, only a few portions are in memory, unless a file
+is not in order of time; then all are, up to a limit with a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from citypulse.errors import CityError
+from citypulse.readings_files import RowProblem, read_readings
+from citypulse.store import ReadingStore
+
+SORTED_MAX = 60_000_000  # readings that are sorted in memory: about 1.3 GB
+EVER_MS = 2**62
+
+
+class OutOfOrderError(CityError):
+    """A file is not in order of time: it has to be read whole and sorted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Readings in order of time. code: index into `names` (which only ever grows) · share_done: of all, 0 … 1."""
+
+    names: Sequence[str]
+    code: NDArray[np.int32]
+    time_ms: NDArray[np.int64]
+    value: NDArray[np.float64]
+    quality: NDArray[np.uint8]
+    share_done: float
+
+    def __len__(self) -> int:
+        return len(self.code)
+
+
+class History:
+    """A stream of Columns; iterate as often as needed."""
+
+    def __init__(self, *, since_ms: int = -EVER_MS, until_ms: int = EVER_MS) -> None:
+        """Only readings with since <= time < until."""
+        self.since_ms, self.until_ms = since_ms, until_ms
+        self.problems: list[RowProblem] = []
+
+    def __iter__(self) -> Iterator[Columns]:
+        for columns in self._columns():
+            inside = (columns.time_ms >= self.since_ms) & (columns.time_ms < self.until_ms)
+            if inside.all():
+                yield columns
+            else:
+                yield _taken(columns, inside)
+
+    def _columns(self) -> Iterator[Columns]:
+        raise NotImplementedError
+
+    def between(self, since_ms: int, until_ms: int) -> History:
+        """Return the same history, narrowed further."""
+        raise NotImplementedError
+
+
+class StoreHistory(History):
+    """The readings of a store, which gives them in order itself."""
+
+    def __init__(self, store: ReadingStore, ids: Sequence[str], *, since_ms: int, until_ms: int) -> None:
+        """`ids[i]` names the store's sensor i."""
+        super().__init__(since_ms=since_ms, until_ms=until_ms)
+        self._store, self._ids = store, ids
+
+    def _columns(self) -> Iterator[Columns]:
+        total, done = max(1, self._store.count()), 0
+        for chunk in self._store.scan(None, self.since_ms, self.until_ms):
+            done += len(chunk)
+            yield Columns(
+                names=self._ids,
+                code=chunk.sensor,
+                time_ms=chunk.time_ms,
+                value=chunk.value,
+                quality=chunk.quality,
+                share_done=min(1.0, done / total),
+            )
+
+    def between(self, since_ms: int, until_ms: int) -> History:
+        """Return the same history, narrowed further."""
+        return StoreHistory(
+            self._store,
+            self._ids,
+            since_ms=max(since_ms, self.since_ms),
+            until_ms=min(until_ms, self.until_ms),
+        )
+
+
+class FileHistory(History):
+    """Readings files, merged by time. `sort` reads all of them into memory first."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        *,
+        since_ms: int = -EVER_MS,
+        until_ms: int = EVER_MS,
+        sort: bool = False,
+    ) -> None:
+        """Nothing is opened before the first reading is asked for."""
+        super().__init__(since_ms=since_ms, until_ms=until_ms)
+        self._paths, self._sort = tuple(paths), sort
+        self._names: list[str] = []
+        self._codes: dict[str, int] = {}
+
+    def between(self, since_ms: int, until_ms: int) -> History:
+        """Return the same history, narrowed further."""
+        narrowed = FileHistory(
+            self._paths,
+            since_ms=max(since_ms, self.since_ms),
+            until_ms=min(until_ms, self.until_ms),
+            sort=self._sort,
+        )
+        narrowed._names, narrowed._codes = self._names, self._codes
+        return narrowed
+
+    def in_memory(self) -> FileHistory:
+        """Return the same history, read whole and sorted."""
+        return FileHistory(self._paths, since_ms=self.since_ms, until_ms=self.until_ms, sort=True)
+
+    def _columns(self) -> Iterator[Columns]:
+        self.problems.clear()
+        streams = [self._portions(path) for path in self._paths]
+        if self._sort:
+            yield from _sorted(streams)
+        elif len(streams) == 1:
+            yield from _checked(streams[0], self._paths[0])
+        else:
+            yield from _merged([_checked(s, p) for s, p in zip(streams, self._paths, strict=True)])
+
+    def _portions(self, path: Path) -> Iterator[Columns]:
+        for portion in read_readings(path):
+            self.problems += portion.problems[: max(0, 1000 - len(self.problems))]
+            for name in portion.names:
+                if name not in self._codes:
+                    self._codes[name] = len(self._names)
+                    self._names.append(name)
+            lut = np.array([self._codes[name] for name in portion.names], np.int32)
+            yield Columns(
+                names=self._names,
+                code=lut[portion.name] if len(lut) else np.empty(0, np.int32),
+                time_ms=portion.time_ms,
+                value=portion.value,
+                quality=portion.quality,
+                share_done=portion.share_done,
+            )
+
+
+def _taken(columns: Columns, index: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Columns:
+    return Columns(
+        names=columns.names,
+        code=columns.code[index],
+        time_ms=columns.time_ms[index],
+        value=columns.value[index],
+        quality=columns.quality[index],
+        share_done=columns.share_done,
+    )
+
+
+def _joined(parts: Sequence[Columns], share_done: float) -> Columns:
+    return Columns(
+        names=parts[0].names,
+        code=np.concatenate([p.code for p in parts]),
+        time_ms=np.concatenate([p.time_ms for p in parts]),
+        value=np.concatenate([p.value for p in parts]),
+        quality=np.concatenate([p.quality for p in parts]),
+        share_done=share_done,
+    )
+
+
+def _checked(stream: Iterator[Columns], path: Path) -> Iterator[Columns]:
+    """Pass on what is in order of time; OutOfOrderError at the first that is not."""
+    last_ms = -EVER_MS
+    for columns in stream:
+        if not len(columns):
+            continue
+        if columns.time_ms[0] < last_ms or (np.diff(columns.time_ms) < 0).any():
+            raise OutOfOrderError(f"{path}: 时间不递增 not in order of time")
+        last_ms = int(columns.time_ms[-1])
+        yield columns
+
+
+def _sorted(streams: Sequence[Iterator[Columns]], portion: int = 500_000) -> Iterator[Columns]:
+    parts: list[Columns] = []
+    total = 0
+    for stream in streams:
+        for columns in stream:
+            total += len(columns)
+            if total > SORTED_MAX:
+                raise CityError(
+                    f"more than {SORTED_MAX:,} readings that are not in order of time: sort the file by time, or "
+                    "import it and export it again"
+                )
+            parts.append(columns)
+    if not parts:
+        return
+    whole = _joined(parts, 1.0)
+    order = np.argsort(whole.time_ms, kind="stable")
+    for start in range(0, total, portion):
+        columns = _taken(whole, order[start : start + portion])
+        yield Columns(
+            names=columns.names,
+            code=columns.code,
+            time_ms=columns.time_ms,
+            value=columns.value,
+            quality=columns.quality,
+            share_done=min(1.0, (start + portion) / total),
+        )
+
+
+def _merged(streams: Sequence[Iterator[Columns]]) -> Iterator[Columns]:
+    """Merge ordered streams: emit up to the earliest of the last instants held, so nothing older can still come."""
+    heads: list[Columns | None] = [next(s, None) for s in streams]
+    shares = [0.0] * len(streams)
+    while any(head is not None for head in heads):
+        horizon_ms = min(int(head.time_ms[-1]) for head in heads if head is not None)
+        parts = []
+        for k, head in enumerate(heads):
+            if head is None:
+                continue
+            cut = int(np.searchsorted(head.time_ms, horizon_ms, side="right"))
+            if cut:
+                parts.append(_taken(head, slice(0, cut)))
+            if cut == len(head):
+                shares[k] = head.share_done
+                heads[k] = next(streams[k], None)
+                if heads[k] is None:
+                    shares[k] = 1.0
+            else:
+                heads[k] = _taken(head, slice(cut, None))
+        joined = _joined(parts, sum(shares) / len(shares))
+        yield _taken(joined, np.argsort(joined.time_ms, kind="stable"))
