@@ -122,7 +122,8 @@ def _closed(step: Step) -> Change:
 
 
 def _rework(step: Step) -> Change:
-    botched = int(step.data.get("is_botched", True))
+    # Only the system can tell that it was another alarm; a checker who sends it back says that it was botched.
+    botched = int(step.actor.role != "system" or step.data.get("is_botched", True))
     return Change(
         fields={"rework_count": step.order.rework_count + botched, "fed_back_ms": None, "checked_by": ""}, drop=PROOFS
     )

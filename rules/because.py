@@ -101,6 +101,12 @@ class Speaker:
                 zh=f"恢复:{self.subject.zh} {value.zh} 后重新收到数据{at_zh}",
                 en=f"back: heard again after {self.subject.en} for {value.en}{at_en}",
             )
+        if self._is_watchdog and x < limit.value:  # not that long yet, but its will says that it is gone
+            level = f"({limit.level.colour_zh})", f" ({limit.level.colour})"
+            return Text(
+                zh=f"{self.subject.zh} {value.zh},且已声明离线{level[0]}{at_zh}",
+                en=f"{self.subject.en} for {value.en} after it said goodbye{level[1]}{at_en}",
+            )
         bound = self.feature(limit.value)
         zh, en = f"{self.subject.zh} {value.zh}", f"{self.subject.en} {value.en}"
         lasted = duration(lasted_s)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from citypulse.model import ReadingBatch
+from citypulse.model import ReadingBatch, SensorTable
 
 from .columns import ALONE, MEMORY, Neighbours, blank_memory, blank_rings, compile_rules
 from .kernel import grade
@@ -87,6 +87,13 @@ class QualityControl:
             chosen.append(quality)
             neighbours.append(beside_of(quality, beside))
         return cls(chosen, cadence_s, neighbours)
+
+    @classmethod
+    def of_table(cls, settings: QualitySettings, table: SensorTable) -> QualityControl:
+        """Build for a city's sensors by their index; retired sensors are left alone."""
+        quality = cls.of_sensors(settings, table.ids, [float(s.cadence_s) if s else 60.0 for s in table.sensors])
+        quality._compiled.rules["enabled"][[s is None for s in table.sensors]] = 0
+        return quality
 
     def apply(self, batch: ReadingBatch, depth: NDArray[np.float64] | None = None) -> Graded:
         """Grade a batch in its order. `batch.quality` is rolled in (0 means it has none).

@@ -144,9 +144,7 @@ def _is_explained(rule: Record, memories: Records, time_ms: int) -> bool:
     """Whether a channel beside this one has just stepped too: one and a half intervals back at most."""
     oldest_ms = time_ms - 3 * rule["interval_ms"] // 2
     first: bool = _has_moved(rule["company_0"], rule["company_moves_0"], memories, oldest_ms)
-    return first or _has_moved(
-        rule["company_1"], rule["company_moves_1"], memories, oldest_ms
-    )
+    return first or _has_moved(rule["company_1"], rule["company_moves_1"], memories, oldest_ms)
 
 
 @njit(cache=True, nogil=True)

@@ -39,7 +39,7 @@ class Crash(BaseException):
 
 
 class Broker:
-    """Holds messages until they are acknowledged, and delivers again what was not; nothing is simulated but the wire."""
+    """Holds messages until they are acknowledged, and delivers again what was not."""
 
     def __init__(self, messages: list[RawMessage]) -> None:
         self.waiting = {m.token: m for m in messages}

@@ -1,6 +1,7 @@
 """The QARTOD tests, reading by reading: the edge cases of their definitions and the promise of any batching."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -254,7 +255,7 @@ def test_flags_and_amendments_do_not_depend_on_how_readings_are_batched(rows, da
     whole = told(control_of_three(), batch, 0)
     cuts = sorted({0, len(rows), *data.draw(st.lists(st.integers(0, len(rows)), max_size=6))})
     control, flags, amended = control_of_three(), [], []
-    for start, stop in zip(cuts, cuts[1:], strict=False):
+    for start, stop in pairwise(cuts):
         part_flags, part_amended = told(control, batch.take(slice(start, stop)), start)
         flags += part_flags
         amended += part_amended

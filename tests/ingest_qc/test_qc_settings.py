@@ -80,3 +80,17 @@ def test_an_override_that_makes_a_sensor_unsound_is_refused():
 def test_the_configurations_of_the_evaluations_load(name):
     path = Path(__file__).parents[1] / "bench" / "detection" / f"{name}.yaml"
     assert load_quality(path).quantities
+
+
+def test_a_city_is_controlled_by_its_sensor_table():
+    from citypulse.model import Origin, ReadingBatch, Sensor, SensorTable
+    from ingest.qc.controller import QualityControl
+
+    sensor = Sensor(
+        id="mill.do", site="mill", gateway="g", quantity="do", domain="water", site_kind="river", area="a", unit="mg/L",
+        scale=1, offset=0, low=0, high=50, cadence_s=60, origin=Origin(file="x", line=1),
+    )  # fmt: skip
+    table = SensorTable.build(("retired.do", "mill.do"), (sensor,))
+    settings = QualitySettings.model_validate({"quantities": {"do": {"gross_range": {"fail": [0, 20]}}}})
+    control = QualityControl.of_table(settings, table)
+    assert control.apply(ReadingBatch.of([0, 1], [1, 1], [99, 99])).flags.tolist() == [1, 4]

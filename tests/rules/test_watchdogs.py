@@ -131,7 +131,9 @@ def test_a_gateway_that_said_goodbye_gets_a_short_hold_down():
     w.run([(0, MILL, 1)])
     goodbye = GatewayHeard(gateway=["gw-01"], received_ms=[10 * S], is_offline=[True])
     assert w.engine.step(w.batch([]), 39 * S, goodbye) == []
-    assert said(w.engine.step(w.batch([]), 41 * S)) == [(40, "gateway-silent", "raise", "orange")]
+    out = w.engine.step(w.batch([]), 41 * S)
+    assert said(out) == [(40, "gateway-silent", "raise", "orange")]
+    assert out[0].because.en.startswith("gateway silent for 40 s after it said goodbye (orange)")
 
 
 def test_a_goodbye_followed_by_a_birth_in_time_is_nothing():

@@ -13,6 +13,7 @@ import pytest
 def demo(*options: str) -> dict[str, Any]:
     run = subprocess.run(
         [sys.executable, "-m", "citypulse", "demo", "--headless", "--json", "--http", "127.0.0.1:0", *options],
+        check=False,
         capture_output=True,
         text=True,
         timeout=240,
