@@ -19,6 +19,7 @@ from .pen import Pen, Way
 from .routes import NoticeReason, RouteTable
 from .sla import CLOCK_NAMES, clocks_of, due_ms, lamp_name
 from .texts import KINDS, alarm_notice, order_notice
+from .workdays import WorkCalendar
 
 # After which steps of an order who is told, and with which words.
 TOLD: Final[dict[str, tuple[str, Text]]] = {
@@ -109,8 +110,9 @@ def _who_heard(alarm: Alarm) -> tuple[Way, ...]:
 class OrderCaller:
     """Writes the notices about work orders."""
 
-    def __init__(self, config: CityConfig) -> None:
+    def __init__(self, config: CityConfig, calendar: WorkCalendar) -> None:
         """Tell by the routes of `config`."""
+        self._calendar = calendar
         self._sites = config.sites
         self._zone = ZoneInfo(config.timezone)
         self._routes = RouteTable(config)
@@ -133,7 +135,7 @@ class OrderCaller:
         if clock not in CREW_CLOCKS or lamp >= 1:
             ways = (*ways, *self._ways(order, "duty", ""))
         running = clocks_of(order).get(clock)
-        step_due_ms = due_ms(order, running) if running is not None and clock != "T4" else None
+        step_due_ms = due_ms(order, running, self._calendar) if running is not None and clock != "T4" else None
         self._write(pen, order, NoticeKind.REMINDER, name, ways, lamp, due_ms=step_due_ms)
 
     def _ways(self, order: WorkOrder, whom: str, crew: str) -> tuple[Way, ...]:

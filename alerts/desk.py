@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -33,6 +33,7 @@ from citypulse.model import (
 from .announce import AlarmCaller
 from .escalation import next_call_ms, steps_passed
 from .facts import Atlas, because, draft, facts, origin, peak
+from .guards import unfit
 from .hiding import Hiding
 from .lifecycle import is_retained, letter, regions_of, step_alarm
 from .orders import OrderBook
@@ -63,7 +64,11 @@ class Desk:
         self._caller = AlarmCaller(config, self._atlas.rule_of)
         for alarm in sorted(opening.alarms, key=lambda a: (a.raised_wall_ms, a.id)):
             self._keep(alarm)
-        self._orphans = [a.id for a in self.alarms.values() if self._atlas.rule_of(a) is None]
+        self._orphans = {
+            a.id: f"rule {a.rule} no longer covers {a.scope} | 规则已撤销"
+            for a in self.alarms.values()
+            if self._atlas.rule_of(a) is None
+        }
         self.book = OrderBook(self._atlas, table, opening, self._alarms_of, self._confirm)
         self._verbs = AlarmDesk(self)
         self._answered: OrderedDict[str, Answer] = OrderedDict()
@@ -105,6 +110,10 @@ class Desk:
     def restore(self, state: dict[str, Any]) -> None:
         """Take a snapshot's state back; the ticks after it are given to `replay`."""
         self.book.restore(state.get("witness", {}))
+
+    def withdraw(self, reasons: Mapping[str, str]) -> None:
+        """Let the next tick end these alarms, each for its reason: what raised them is no longer configured."""
+        self._orphans |= reasons
 
     def live(self, dedup_key: str) -> Alarm | None:
         """Return the retained alarm of a key, or None."""
@@ -287,9 +296,12 @@ class Desk:
         if command.id in self._answered:
             return self._answered[command.id]
         kind, _, verb = command.verb.rpartition(".")
-        if len(msgspec.json.encode(command.data)) > COMMAND_BYTES_MAX:
-            answer = Answer(command=command.id, ok=False, code="bad_data", subject=command.target,
-                            message=f"the data is larger than {COMMAND_BYTES_MAX} bytes")  # fmt: skip
+        wrong = unfit([command.verb, command.target, command.data])
+        if not wrong and len(msgspec.json.encode(command.data)) > COMMAND_BYTES_MAX:
+            wrong = f"it is larger than {COMMAND_BYTES_MAX} bytes"
+        if wrong:
+            said = f"the data of this command cannot be taken: {wrong}"
+            answer = Answer(command=command.id, ok=False, code="bad_data", message=said)
         elif kind == "order" or (not kind and (command.target in self.book.orders or verb == "new")):
             answer = self.book.command(pen, command, verb)
         else:
@@ -320,13 +332,12 @@ class Desk:
 
     def _withdraw(self, pen: Pen) -> None:
         """End the alarms of rules that no longer exist: nothing could ever clear them."""
-        for number in self._orphans:
+        for number, why in self._orphans.items():
             alarm = self.alarms.get(number)
             if alarm is not None and alarm.condition is not Condition.NORMAL:
-                why = f"rule {alarm.rule} no longer covers {alarm.scope} | 规则已撤销"
                 changes: dict[str, Any] = {"cleared_ms": pen.now_ms, "stale_by": (), "stale_ms": None}
                 self._ended(pen, self._step(pen, alarm, "withdraw", "withdrawn", why, changes=changes), pen.now_ms)
-        self._orphans = []
+        self._orphans = {}
 
     # ── orders ──────────────────────────────────────────────────────────────────────────────────
 

@@ -25,8 +25,7 @@ from .lifecycle import (
     letter,
     step_alarm,
 )
-from .sla import CLOCK_NAMES, LAMPS, LIMITS_S, lamp_name
-from .texts import span
+from .sla import CLOCK_NAMES, LAMPS, LIMITS, lamp_name
 
 GUARD_WORDS: Final = {
     "is_crew": "the team is a configured crew",
@@ -132,7 +131,7 @@ def page() -> str:
         for v in ALARM_VERBS.values()
     ]
     clocks = [
-        f"| {name} {text.zh} {text.en} | " + " | ".join(span(LIMITS_S[p][name]) for p in Priority) + " |"
+        f"| {name} {text.zh} {text.en} | " + " | ".join(str(LIMITS[p][name]) for p in Priority) + " |"
         for name, text in CLOCK_NAMES.items()
     ]
     lamps = [f"| {share:.0%} | {lamp_name(n).zh} | {lamp_name(n).en} |" for n, share in enumerate(LAMPS)]
@@ -180,8 +179,9 @@ def page() -> str:
             "",
             "### Clocks",
             "",
-            "Our proposal, in natural time; no national figures exist. T4 stands still while an order is deferred or",
-            "suspended; a rework gets half of T4, at most a day; on-time figures use the first deadline.",
+            "Our proposal; no national figures exist. A working day has eight hours; `alerts/workdays.py` holds the",
+            "public holidays. T4 stands still while an order is deferred or suspended; a rework gets half of T4, at",
+            "most a day; on-time figures use the first deadline.",
             "",
             "| Clock | red | orange | yellow | blue |",
             "|---|---|---|---|---|",

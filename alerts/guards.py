@@ -6,6 +6,7 @@ that says what is missing, or "" when all is well.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,6 +18,8 @@ from .texts import days, span
 from .verification import Verdict
 
 TEXT_MAX: Final = 500  # characters of one field
+DEPTH_MAX: Final = 6  # of a command's data
+INT_MAX: Final = 2**53  # what every JSON reader keeps exactly
 REJECT_CODES: Final = ("false_alarm", "calibration", "duplicate", "test")
 
 # ── data ────────────────────────────────────────────────────────────────────────────────────────
@@ -66,6 +69,27 @@ KEPT: Final = (
     "acted_ms",
 )
 """What of a command's data goes into the record."""
+
+
+def unfit(value: Any, depth: int = DEPTH_MAX) -> str:
+    """Return why a command's data cannot be kept as JSON, or "". Never raises, however odd the value."""
+    if value is None or isinstance(value, bool):
+        return ""
+    if isinstance(value, int):
+        return "" if abs(value) <= INT_MAX else "a whole number is larger than 2^53"
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else "a number is not finite"
+    if isinstance(value, str):
+        return "" if value.isascii() or value.encode("utf-8", "ignore").decode() == value else "a text is not Unicode"
+    if depth == 0:
+        return f"it is nested deeper than {DEPTH_MAX}"
+    if isinstance(value, dict):
+        inside = [*value.keys(), *value.values()]
+    elif isinstance(value, (list, tuple)):
+        inside = list(value)
+    else:
+        return f"{type(value).__name__} is not JSON"
+    return next((said for item in inside if (said := unfit(item, depth - 1))), "")
 
 
 def missing(needs: tuple[str, ...], data: dict[str, Any]) -> str:

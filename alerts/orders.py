@@ -36,6 +36,7 @@ from .state import REOPEN_WITHIN_S, Opening
 from .steps import Birth, Step, Trouble, born, changes_of, joined, trouble_of
 from .texts import local_day, span
 from .verification import Witness
+from .workdays import WorkCalendar
 
 _WAITING = frozenset({OrderState.DEFERRED, OrderState.SUSPENDED})
 
@@ -55,7 +56,8 @@ class OrderBook:
         self._atlas = atlas
         self._teams, self._sites = atlas.config.teams, atlas.config.sites
         self._zone = ZoneInfo(atlas.config.timezone)
-        self._caller = OrderCaller(atlas.config)
+        self._calendar = WorkCalendar(self._zone)
+        self._caller = OrderCaller(atlas.config, self._calendar)
         self._alarms_of = alarms_of
         self._confirm = confirm
         self._serials = dict(opening.order_serials)
@@ -136,9 +138,8 @@ class OrderBook:
 
     def _joined(self, pen: Pen, order: WorkOrder, alarm: Alarm) -> WorkOrder:
         rule = self._atlas.rule_of(alarm)
-        changes = joined(
-            order, alarm, self._atlas.watched(alarm.rule, alarm.scope), rule.order if rule is not None else None
-        )
+        plan = rule.order if rule is not None else None
+        changes = joined(order, alarm, self._atlas.watched(alarm.rule, alarm.scope), plan, self._calendar)
         data = {"alarm": alarm.id, "level": alarm.level.colour, "order_level": changes["level"].colour}
         return self._keep(
             pen.order(order, "attached", _why(alarm), event_ms=alarm.raised_ms, data=data, changes=changes)
@@ -285,14 +286,14 @@ class OrderBook:
 
     def _light(self, pen: Pen, order: WorkOrder) -> None:
         for name, clock in clocks_of(order).items():
-            new = lit(order, clock, pen.now_ms)
+            new = lit(order, clock, pen.now_ms, self._calendar)
             for lamp in range(clock.lamps, new.lamps):
                 is_red = lamp >= RED_LAMP
                 changes: dict[str, Any] = {"is_supervised": order.is_supervised or is_red}
                 changes["data"] = with_clocks(order.data, {**clocks_of(order), name: replace(clock, lamps=lamp + 1)})
                 data = {"clock": name, "lamp": lamp, "limit_s": clock.limit_s}
-                data["elapsed_s"] = elapsed_s(order, clock, pen.now_ms)
-                why = lamp_sentence(order, clock, lamp, pen.now_ms)
+                data["elapsed_s"] = elapsed_s(order, clock, pen.now_ms, self._calendar)
+                why = lamp_sentence(order, clock, lamp, pen.now_ms, self._calendar)
                 order = self._keep(
                     pen.order(order, "supervised" if is_red else "lamp", why, data=data, changes=changes)
                 )
@@ -337,7 +338,9 @@ class OrderBook:
         *,
         event_ms: int | None = None,
     ) -> WorkOrder:
-        step = Step(row=row, order=order, actor=actor, data=data, now_ms=pen.now_ms, teams=self._teams)
+        step = Step(
+            row=row, order=order, actor=actor, data=data, now_ms=pen.now_ms, teams=self._teams, calendar=self._calendar
+        )
         said = {k: v for k, v in data.items() if k in KEPT}
         new = pen.order(order, row.done, because, event_ms=event_ms, actor=actor,
                         data={"transition": row.number, **said}, changes=changes_of(step))  # fmt: skip
@@ -353,13 +356,19 @@ class OrderBook:
             self._caller.tell(pen, new, row.done, crew=crew_to_tell(order, new))
         return new
 
+    def _of(self, pen: Pen, row: OrderRow, order: WorkOrder, actor: Actor, data: dict[str, Any]) -> Step:
+        return Step(row=row, order=order, actor=actor, data=data, now_ms=pen.now_ms, teams=self._teams,
+                    calendar=self._calendar)  # fmt: skip
+
     def _report(self, pen: Pen, actor: Actor, because: str, birth: Birth) -> str:
         day = local_day(pen.now_ms, self._zone)
         self._serials[day] = self._serials.get(day, 0) + 1
         order = born(f"WO-{day}-{self._serials[day]:04d}", birth, pen.now_ms)
         row = find_row(None, "new", actor.role, birth.level)
         assert row is not None, f"no row for a report by {actor.role}"  # noqa: S101 - our own table
-        step = Step(row=row, order=order, actor=actor, data={}, now_ms=pen.now_ms, teams=self._teams)
+        step = Step(
+            row=row, order=order, actor=actor, data={}, now_ms=pen.now_ms, teams=self._teams, calendar=self._calendar
+        )
         alarm = birth.alarm
         snapshot = {} if alarm is None else {
             "alarm": alarm.id, "rule": alarm.rule, "version": alarm.rule_version, "value": alarm.peak_value
@@ -383,7 +392,7 @@ class OrderBook:
             return order
         self._open[trouble] = order.id
         for clock in clocks_of(order).values():
-            if (at := next_lamp_ms(order, clock)) is not None:
+            if (at := next_lamp_ms(order, clock, self._calendar)) is not None:
                 self._wake(order.id, at)
         if order.state in _WAITING and (review := order.data.get("waiting", {}).get("review_ms")) is not None:
             self._wake(order.id, review)

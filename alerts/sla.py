@@ -12,19 +12,40 @@ from typing import Any, Final
 from citypulse.model import Priority, Text, WorkOrder
 
 from .texts import span
+from .workdays import WORKDAY_S, WorkCalendar
 
 M: Final = 60.0
 H: Final = 3_600.0
 D: Final = 86_400.0
 
-LIMITS_S: Final[dict[Priority, dict[str, float]]] = {
-    # Proposal of domain.md 2.5 (no national figure), natural time. T1 file, T1b field check, T2 dispatch, T3 sign for,
-    # Tsite be there, T4 handle, T5 check. Where 2.5 gives none (T1b; Tsite of yellow and blue) the longer
-    # neighbour is used.
-    Priority.P1: {"T1": M, "T1b": 3 * M, "T2": 3 * M, "T3": 5 * M, "Tsite": 15 * M, "T4": 2 * H, "T5": 2 * H},
-    Priority.P2: {"T1": 3 * M, "T1b": 5 * M, "T2": 5 * M, "T3": 10 * M, "Tsite": 30 * M, "T4": 4 * H, "T5": 4 * H},
-    Priority.P3: {"T1": 10 * M, "T1b": 2 * H, "T2": 20 * M, "T3": H, "Tsite": 4 * H, "T4": D, "T5": D},
-    Priority.P4: {"T1": 30 * M, "T1b": D, "T2": H, "T3": 4 * H, "Tsite": D, "T4": 5 * D, "T5": 2 * D},
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """How long a step may take: seconds of natural time, or of working time (工作时, 工作日)."""
+
+    seconds: float
+    is_work: bool = False
+
+    def __str__(self) -> str:
+        if not self.is_work:
+            return span(self.seconds)
+        days, rest = divmod(self.seconds, WORKDAY_S)
+        return f"{self.seconds / H:.3g} 工作时 working h" if rest else f"{days:.0f} 工作日 working d"
+
+
+def _natural(**limits: float) -> dict[str, Allowance]:
+    return {name: Allowance(seconds=seconds) for name, seconds in limits.items()}
+
+
+LIMITS: Final[dict[Priority, dict[str, Allowance]]] = {
+    # Proposal of domain.md 2.5 (no national figure). T1 file, T1b field check, T2 dispatch, T3 sign for, Tsite be
+    # there, T4 handle, T5 check. Where 2.5 gives none (T1b; Tsite of yellow and blue) the longer neighbour is used.
+    Priority.P1: _natural(T1=M, T1b=3 * M, T2=3 * M, T3=5 * M, Tsite=15 * M, T4=2 * H, T5=2 * H),
+    Priority.P2: _natural(T1=3 * M, T1b=5 * M, T2=5 * M, T3=10 * M, Tsite=30 * M, T4=4 * H, T5=4 * H),
+    Priority.P3: _natural(T1=10 * M, T1b=2 * H, T2=20 * M, T3=H, Tsite=4 * H, T5=D)
+    | {"T4": Allowance(seconds=WORKDAY_S, is_work=True)},
+    Priority.P4: _natural(T1=30 * M, T1b=D, T2=H, Tsite=D, T5=2 * D)
+    | {"T3": Allowance(seconds=4 * H, is_work=True), "T4": Allowance(seconds=5 * WORKDAY_S, is_work=True)},
 }
 REWORK_SHARE: Final = 0.5  # T4' of a rework: half the original,
 REWORK_S_MAX: Final = D  # at most a day (domain.md 2.5, 17)
@@ -60,11 +81,15 @@ def lamp_name(step: int) -> Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlaClock:
-    """One running clock of an order. `paused_before_s` is the order's pause total when the clock was started."""
+    """One running clock of an order, in natural or working seconds.
+
+    `paused_before_s` is the order's pause total, in the clock's own kind of time, when the clock was started.
+    """
 
     name: str
     start_ms: int
     limit_s: float
+    is_work: bool = False
     lamps: int = 0  # how many have lit
     paused_before_s: float = 0.0
 
@@ -73,9 +98,21 @@ class SlaClock:
         return {
             "start_ms": self.start_ms,
             "limit_s": self.limit_s,
+            "is_work": self.is_work,
             "lamps": self.lamps,
             "paused_before_s": self.paused_before_s,
         }
+
+
+def started(order: WorkOrder, name: str, allowed: Allowance, now_ms: int) -> SlaClock:
+    """Return a clock that starts now."""
+    return SlaClock(
+        name=name,
+        start_ms=now_ms,
+        limit_s=allowed.seconds,
+        is_work=allowed.is_work,
+        paused_before_s=_paused_total(order, is_work=allowed.is_work),
+    )
 
 
 def clocks_of(order: WorkOrder) -> dict[str, SlaClock]:
@@ -88,54 +125,75 @@ def with_clocks(order_data: dict[str, Any], clocks: dict[str, SlaClock]) -> dict
     return {**order_data, "clocks": {name: clock.as_data() for name, clock in clocks.items()}}
 
 
-def paused_s(order: WorkOrder, clock: SlaClock, now_ms: int) -> float:
-    """Return how long this clock has stood still, seconds; only T4 ever does."""
+def _paused_total(order: WorkOrder, *, is_work: bool) -> float:
+    return float(order.data.get("paused_work_s", 0.0)) if is_work else order.paused_s
+
+
+def _between(clock: SlaClock, from_ms: int, until_ms: int, calendar: WorkCalendar) -> float:
+    return calendar.worked_s(from_ms, until_ms) if clock.is_work else max(0, until_ms - from_ms) / 1000
+
+
+def paused_s(order: WorkOrder, clock: SlaClock, now_ms: int, calendar: WorkCalendar) -> float:
+    """Return how long this clock has stood still, in its own seconds; only T4 ever does."""
     if clock.name != "T4":
         return 0.0
-    running = 0.0 if order.paused_since_ms is None else max(0, now_ms - order.paused_since_ms) / 1000
-    return order.paused_s - clock.paused_before_s + running
+    since = order.paused_since_ms
+    running = 0.0 if since is None else _between(clock, since, now_ms, calendar)
+    return _paused_total(order, is_work=clock.is_work) - clock.paused_before_s + running
 
 
-def elapsed_s(order: WorkOrder, clock: SlaClock, now_ms: int) -> float:
-    """Return the seconds that count: wall minus pauses, never negative."""
-    return max(0.0, (now_ms - clock.start_ms) / 1000 - paused_s(order, clock, now_ms))
+def elapsed_s(order: WorkOrder, clock: SlaClock, now_ms: int, calendar: WorkCalendar) -> float:
+    """Return the seconds that count: those between minus the pauses, never negative."""
+    ran = _between(clock, clock.start_ms, now_ms, calendar)
+    return max(0.0, ran - paused_s(order, clock, now_ms, calendar))
 
 
-def due_ms(order: WorkOrder, clock: SlaClock, share: float = 1.0) -> int | None:
+def due_ms(order: WorkOrder, clock: SlaClock, calendar: WorkCalendar, share: float = 1.0) -> int | None:
     """Return when the clock will have used `share` of its limit, epoch ms; None while it stands still."""
-    if clock.name == "T4" and order.paused_since_ms is not None:
-        return None
-    pauses_s = order.paused_s - clock.paused_before_s if clock.name == "T4" else 0.0
-    return clock.start_ms + round((clock.limit_s * share + pauses_s) * 1000)
+    needed = clock.limit_s * share
+    if clock.name == "T4":
+        if order.paused_since_ms is not None:
+            return None
+        needed += _paused_total(order, is_work=clock.is_work) - clock.paused_before_s
+    return calendar.after_ms(clock.start_ms, needed) if clock.is_work else clock.start_ms + round(needed * 1000)
 
 
-def next_lamp_ms(order: WorkOrder, clock: SlaClock) -> int | None:
+def next_lamp_ms(order: WorkOrder, clock: SlaClock, calendar: WorkCalendar) -> int | None:
     """Return when the next lamp lights, epoch ms; None when all have, or the clock stands still."""
     if clock.lamps >= len(LAMPS):
         return None
-    return due_ms(order, clock, LAMPS[clock.lamps])
+    return due_ms(order, clock, calendar, LAMPS[clock.lamps])
 
 
-def lit(order: WorkOrder, clock: SlaClock, now_ms: int) -> SlaClock:
+def lit(order: WorkOrder, clock: SlaClock, now_ms: int, calendar: WorkCalendar) -> SlaClock:
     """Return the clock with every lamp lit whose time has come."""
     lamps = clock.lamps
     # Compared in whole milliseconds, as the alarm clock was set: 180 s x 0.8 is not 144 in floating point.
-    while lamps < len(LAMPS) and (at := due_ms(order, clock, LAMPS[lamps])) is not None and now_ms >= at:
+    while lamps < len(LAMPS) and (at := due_ms(order, clock, calendar, LAMPS[lamps])) is not None and now_ms >= at:
         lamps += 1
     return replace(clock, lamps=lamps)
 
 
-def dimmed(order: WorkOrder, clock: SlaClock, now_ms: int) -> SlaClock:
-    """Return the clock after its limit grew: lamps that are no longer due may light again."""
-    return lit(order, replace(clock, lamps=0), now_ms)
+def extended(order: WorkOrder, clock: SlaClock, until_ms: int | None, now_ms: int, calendar: WorkCalendar) -> SlaClock:
+    """Return the clock with its preset extension, or, if `until_ms` is given, ending exactly then.
+
+    Lamps that are no longer due may light again.
+    """
+    longer = replace(clock, limit_s=clock.limit_s * (1 + EXTENSION_SHARE), lamps=0)
+    if until_ms is not None:
+        limit_s = (until_ms - clock.start_ms) / 1000
+        longer = replace(longer, limit_s=limit_s, is_work=False, paused_before_s=order.paused_s)
+    return lit(order, longer, now_ms, calendar)
 
 
-def rework_limit_s(level: Priority) -> float:
-    """Return T4' of a rework, seconds."""
-    return min(LIMITS_S[level]["T4"] * REWORK_SHARE, REWORK_S_MAX)
+def rework_allowance(level: Priority) -> Allowance:
+    """Return T4' of a rework."""
+    whole = LIMITS[level]["T4"]
+    return replace(whole, seconds=min(whole.seconds * REWORK_SHARE, REWORK_S_MAX))
 
 
-def lamp_sentence(order: WorkOrder, clock: SlaClock, lamp: int, now_ms: int) -> str:
+def lamp_sentence(order: WorkOrder, clock: SlaClock, lamp: int, now_ms: int, calendar: WorkCalendar) -> str:
     """Say which lamp has lit and why."""
-    used, what, of = elapsed_s(order, clock, now_ms), lamp_name(lamp), CLOCK_NAMES[clock.name]
-    return f"{of.en} has used {span(used)} of {span(clock.limit_s)}: {what.en} | {of.zh}{what.zh}"
+    used, what, of = elapsed_s(order, clock, now_ms, calendar), lamp_name(lamp), CLOCK_NAMES[clock.name]
+    kind = "working time, " if clock.is_work else ""
+    return f"{of.en} has used {span(used)} of {span(clock.limit_s)}: {kind}{what.en} | {of.zh}{what.zh}"

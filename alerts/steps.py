@@ -9,16 +9,8 @@ from typing import Any, Final
 from citypulse.model import Actor, Alarm, OrderPlan, OrderState, Priority, Team, WorkOrder
 
 from .lifecycle import ENDS, OrderRow
-from .sla import (
-    EXTENSION_SHARE,
-    LIMITS_S,
-    SlaClock,
-    clocks_of,
-    dimmed,
-    due_ms,
-    rework_limit_s,
-    with_clocks,
-)
+from .sla import LIMITS, SlaClock, clocks_of, due_ms, extended, rework_allowance, started, with_clocks
+from .workdays import WorkCalendar
 
 PROOFS: Final = ("sensors_ok", "proof_asked_ms", "passed", "proof")  # what a rework or a reopening makes void
 
@@ -33,6 +25,7 @@ class Step:
     data: dict[str, Any]
     now_ms: int
     teams: dict[str, Team]
+    calendar: WorkCalendar
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,11 +62,8 @@ def _asked(step: Step) -> Change:
 
 def _extended(step: Step) -> Change:
     order = step.order
-    clock = clocks_of(order)["T4"]
-    more_s = clock.limit_s * EXTENSION_SHARE
-    if "until_ms" in step.row.needs:
-        more_s = (step.data["until_ms"] - (order.due_ms or step.now_ms)) / 1000
-    clock = dimmed(order, replace(clock, limit_s=clock.limit_s + more_s), step.now_ms)
+    until_ms = step.data["until_ms"] if "until_ms" in step.row.needs else None
+    clock = extended(order, clocks_of(order)["T4"], until_ms, step.now_ms, step.calendar)
     old = [*order.data.get("old_due_ms", ()), order.due_ms]
     return Change(
         fields={"extensions": order.extensions + 1},
@@ -88,10 +78,20 @@ def _put_off(step: Step) -> Change:
     return Change(fields={"paused_since_ms": step.now_ms}, data={"waiting": kept})
 
 
+def _unpaused(order: WorkOrder, now_ms: int, calendar: WorkCalendar) -> Change:
+    """Add the pause that ends now to the totals, in natural and in working seconds."""
+    since = order.paused_since_ms
+    if since is None:
+        return Change()
+    work_s = order.data.get("paused_work_s", 0.0) + calendar.worked_s(since, now_ms)
+    total_s = order.paused_s + max(0, now_ms - since) / 1000
+    return Change(fields={"paused_s": total_s, "paused_since_ms": None}, data={"paused_work_s": work_s})
+
+
 def _resumed(step: Step) -> Change:
-    since = step.order.paused_since_ms
-    more_s = 0.0 if since is None else max(0, step.now_ms - since) / 1000
-    return Change(fields={"paused_s": step.order.paused_s + more_s, "paused_since_ms": None}, drop=("waiting",))
+    change = _unpaused(step.order, step.now_ms, step.calendar)
+    change.drop = ("waiting",)
+    return change
 
 
 def _fed_back(step: Step) -> Change:
@@ -190,8 +190,8 @@ def _clocks(step: Step, order: WorkOrder) -> dict[str, SlaClock]:
     for name in row.starts:
         if name == "T4" and name in clocks and keeps_t4:
             continue  # a crew that changes does not give the city more time
-        limit_s = rework_limit_s(order.level) if row.done == "rework" else LIMITS_S[order.level][name]
-        clocks[name] = SlaClock(name=name, start_ms=step.now_ms, limit_s=limit_s, paused_before_s=order.paused_s)
+        allowed = rework_allowance(order.level) if row.done == "rework" else LIMITS[order.level][name]
+        clocks[name] = started(order, name, allowed, step.now_ms)
     return clocks
 
 
@@ -203,15 +203,16 @@ def changes_of(step: Step) -> dict[str, Any]:
     if row.to is not None:
         fields["state"] = row.to
         fields["state_ms"] = step.now_ms
+    if row.to in ENDS and order.paused_since_ms is not None:
+        ended = _unpaused(order, step.now_ms, step.calendar)
+        fields |= ended.fields
+        change.data |= ended.data
     data = {k: v for k, v in order.data.items() if k not in change.drop} | change.data
     draft = replace(order, **fields, data=data)
     clocks = _clocks(step, draft)
     fields["data"] = with_clocks(data, clocks)
-    if row.to in ENDS and draft.paused_since_ms is not None:
-        fields["paused_s"] = draft.paused_s + max(0, step.now_ms - draft.paused_since_ms) / 1000
-        fields["paused_since_ms"] = None
     if "T4" in clocks:
-        due = due_ms(draft, clocks["T4"])
+        due = due_ms(draft, clocks["T4"], step.calendar)
         if due is not None:
             fields["due_ms"] = due
             fields.setdefault("first_due_ms", draft.first_due_ms)
@@ -283,13 +284,17 @@ def trouble_of(template: str, cause: str, asset: str) -> Trouble:
     return (f"work:{template}" if template else cause, asset)
 
 
-def joined(order: WorkOrder, alarm: Alarm, watched: tuple[str, ...], plan: OrderPlan | None) -> dict[str, Any]:
+def joined(
+    order: WorkOrder, alarm: Alarm, watched: tuple[str, ...], plan: OrderPlan | None, calendar: WorkCalendar
+) -> dict[str, Any]:
     """Return what changes when a further alarm joins an order; `watched` are the sensors that must prove its end."""
     level = min(order.level, alarm.level)
     clocks = clocks_of(order)
     if level < order.level and "T4" in clocks:
         # Retroactive: the stricter limit counts from when the clock was started.
-        clocks["T4"] = replace(clocks["T4"], limit_s=min(clocks["T4"].limit_s, LIMITS_S[level]["T4"]))
+        old, allowed = clocks["T4"], LIMITS[level]["T4"]
+        before_s = old.paused_before_s if old.is_work == allowed.is_work else 0.0
+        clocks["T4"] = replace(old, limit_s=allowed.seconds, is_work=allowed.is_work, paused_before_s=before_s)
     keys = list(dict.fromkeys((*order.data.get("keys", ()), alarm.dedup_key)))
     changes: dict[str, Any] = {
         "level": level,
@@ -300,6 +305,6 @@ def joined(order: WorkOrder, alarm: Alarm, watched: tuple[str, ...], plan: Order
     if plan is not None:  # the stricter proof of the two
         changes["verify_for_s"] = max(order.verify_for_s, plan.verify_for_s)
         changes["coverage"] = max(order.coverage, plan.coverage)
-    if "T4" in clocks and (due := due_ms(order, clocks["T4"])) is not None:
+    if "T4" in clocks and (due := due_ms(order, clocks["T4"], calendar)) is not None:
         changes["due_ms"] = due
     return changes

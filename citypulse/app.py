@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -19,7 +20,6 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from alerts.channels import CHANNELS
-from alerts.desk import Desk
 from alerts.outbox import Deliverer
 from citypulse.city import City, Source
 from citypulse.clock import Clock, monotonic_s
@@ -32,24 +32,23 @@ from citypulse.mailbox import Mailbox
 from citypulse.metrics import Metrics
 from citypulse.model import Actor, Answer, CityConfig, Command, SensorTable
 from citypulse.reading_room import ReadingRoom
+from citypulse.reloading import Outcome, Reloader, past_config, texts_of
 from citypulse.store import ReadingStore, open_store
 from citypulse.store.sink import Sink
+from citypulse.turn import Regime, Turn
 from citypulse.views import plain
+from citypulse.why import why_view
 from ingest.codecs import CODECS
 from ingest.deadletter import replay_message
-from ingest.gateways import Gateways
 from ingest.inbox import Inbox
-from ingest.intake import Intake
 from ingest.mqtt import MqttSource
-from ingest.quality import Grader
-from ingest.registry import Registry
 from rules.detectors import DETECTORS
-from rules.engine import Engine
 
 HEARTBEAT_S = 1.0  # city time: timers are looked at this often when nothing arrives
 GROUP_S = 0.010  # real time between the starts of two ticks: what arrives meanwhile shares one fsync
 RETENTION_DAYS = 400  # one flood season and the one before
 ANSWERS_KEPT_S = 7 * 86_400
+WATCH_S = 2.0  # between two looks at the configuration's files
 STOP_WAIT_S = 2.5  # a clean stop takes less than three seconds in all
 log = structlog.get_logger()
 
@@ -67,14 +66,12 @@ def assemble(
     config: CityConfig, table: SensorTable, ledger: Ledger, journal: Journal, *, source: Source, **parts: Any
 ) -> City:
     """Put a city together over an open ledger; the other parts are City's own arguments."""
-    registry = Registry(config, table)
     return City(
         ledger=ledger,
         journal=journal,
-        intake=Intake(registry, Gateways(), Grader(registry)),
-        engine=Engine(config.rules, table, config.sites, config.gateways, quantities=config.quantities),
-        desk=Desk(config, table, ledger.load_open()),
+        regime=Regime.of(config, table),
         source=source,
+        past=lambda fingerprint: past_config(ledger, fingerprint, extensions()),
         **parts,
     )
 
@@ -91,8 +88,13 @@ class Service:
         broker_url: str = "",
         client_id: str = "",
         store: str = "duckdb",
+        config_path: Path | None = None,
+        watches: bool = False,
     ) -> None:
-        """Open the ledger and recover; nothing runs until the service is entered."""
+        """Open the ledger and recover; nothing runs until the service is entered.
+
+        With `config_path` the configuration can be read again while running; `watches` does so when a file changes.
+        """
         self.config = config
         self.clock = clock
         self.data_dir = data_dir
@@ -127,10 +129,13 @@ class Service:
         )
         now_ms = clock.now_ms()
         self.city.recover(now_ms)
-        self.ledger.record_config(config.fingerprint, _texts(config), now_ms=now_ms)
+        self.ledger.record_config(config.fingerprint, texts_of(config), now_ms=now_ms)
         self.store: ReadingStore = open_store(store, data_dir)
         self.sink = Sink(self.store, self.journal, name=store, sensor_ids=lambda: self.table.ids, clock=clock)
         self.deliverer = Deliverer.of(config, self.ledger.outbox, clock, data_dir)
+        self._delivery = (self.deliverer, threading.Event())  # with what ends it
+        self.reloader = None if config_path is None else Reloader(config_path, extensions(), config, self._adopt)
+        self._watches = watches
         self.beat_at_s = monotonic_s()
         self.trouble = ""
         self._threads: list[threading.Thread] = []
@@ -139,10 +144,17 @@ class Service:
         )
 
     @classmethod
-    def open(cls, *, config_path: Path, data_dir: Path, broker_url: str | None, clock: Clock) -> Service:
+    def open(
+        cls, *, config_path: Path, data_dir: Path, broker_url: str | None, clock: Clock, watches: bool = True
+    ) -> Service:
         """Open a service from a configuration file. Raises ConfigError, LedgerError, CityError."""
         return cls(
-            config=load_city(config_path, extensions()), data_dir=data_dir, clock=clock, broker_url=broker_url or ""
+            config=load_city(config_path, extensions()),
+            data_dir=data_dir,
+            clock=clock,
+            broker_url=broker_url or "",
+            config_path=config_path,
+            watches=watches,
         )
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────
@@ -150,7 +162,7 @@ class Service:
     def __enter__(self) -> Self:
         self._thread("heart", self._beat)
         self._thread("sink", lambda: self.sink.run(self._stop))
-        self._thread("outbox", lambda: self.deliverer.run(self._stop))
+        self._thread("outbox", self._deliver)
         self._keep_house()
         self.source.start()
         log.info("city.started", sensors=len(self.config.sensors), rules=len(self.config.rules))
@@ -159,6 +171,7 @@ class Service:
     def __exit__(self, *_: object) -> None:
         began_s = monotonic_s()
         self._stop.set()
+        self._delivery[1].set()
         self.inbox.ready.set()
         self.source.stop(timeout_s=1.0)
         self._housekeeping.shutdown(wait=False)
@@ -202,6 +215,12 @@ class Service:
             if self.inbox.depth < GROUP_MESSAGES:
                 self._stop.wait(max(0.0, GROUP_S - (self.beat_at_s - began_s)))
 
+    def _deliver(self) -> None:
+        """Deliver until the service stops; a changed configuration brings its own deliverer."""
+        while not self._stop.is_set():
+            deliverer, end = self._delivery
+            deliverer.run(end)
+
     def _save_snapshot(self, tick: int, now_ms: int, parts: dict[str, Any]) -> None:
         """Hand a snapshot to its own thread; while the last one is still being written this one is left out."""
         if self._last_snapshot is None or self._last_snapshot.done():
@@ -214,6 +233,8 @@ class Service:
         every(5, self._prune)
         every(20, self.ledger.checkpoint)
         every(3600, self._forget)
+        if self.reloader is not None and self._watches:
+            every(WATCH_S, self._look)
         self._housekeeping.start()
 
     def _prune(self) -> None:
@@ -224,6 +245,47 @@ class Service:
         now_ms = self.clock.now_ms()
         self.ledger.prune_answers(before_ms=now_ms - ANSWERS_KEPT_S * 1000)
         self.store.retain(now_ms - int(timedelta(days=RETENTION_DAYS).total_seconds() * 1000))
+
+    # ── a changed configuration ─────────────────────────────────────────────────────────────────
+
+    def reload(self, asked_by: str) -> Outcome | None:
+        """Read the configuration again now; None when this service has no file. Waits until it is committed."""
+        if self.reloader is None:
+            return None
+        outcome = self.reloader.reload(asked_by)
+        self.metrics.config_reloads.labels(outcome.kind).inc()
+        return outcome
+
+    def reload_soon(self, asked_by: str) -> None:
+        """Read the configuration again on a housekeeping thread."""
+        self._housekeeping.add_job(self.reload, args=[asked_by])
+
+    def _look(self) -> None:
+        outcome = self.reloader.look() if self.reloader is not None else None
+        if outcome is not None:
+            self.metrics.config_reloads.labels(outcome.kind).inc()
+
+    def _adopt(self, config: CityConfig) -> Future[Turn]:
+        """Make everything a configuration needs, and offer it to the heart; the rest changes over after its commit."""
+        deliverer = Deliverer.of(config, self.ledger.outbox, self.clock, self.data_dir)
+        table = SensorTable.build(self.ledger.sensor_ids([s.id for s in config.sensors]), config.sensors)
+        regime = Regime.of(config, table)
+        self.ledger.record_config(config.fingerprint, texts_of(config), now_ms=self.clock.now_ms())
+        self.table = table  # before the commit: sinks must know the names of what it may contain
+        if config.broker_url != self.config.broker_url:
+            log.warning("config.needs_restart", what="broker.url", now=self.config.broker_url, wanted=config.broker_url)
+
+        def change_over(future: Future[Turn]) -> None:
+            if not future.cancelled() and future.exception() is None:
+                ended = self._delivery[1]
+                self.config, self.deliverer = config, deliverer
+                self._delivery = (deliverer, threading.Event())
+                ended.set()
+
+        future = self.city.offer(regime)
+        future.add_done_callback(change_over)
+        self.inbox.ready.set()
+        return future
 
     @property
     def stopping(self) -> threading.Event:
@@ -241,8 +303,15 @@ class Service:
         return self.clock.now_ms()
 
     def health(self) -> Health:
-        """Return readiness with reasons."""
-        return examine(self)
+        """Return readiness with reasons. A configuration that was refused is said, but the city runs on without it."""
+        health = examine(self)
+        problem = self.reloader.problem if self.reloader is not None else None
+        counts = self.reloader.counts if self.reloader is not None else {}
+        return replace(
+            health,
+            problems=(*health.problems, problem) if problem else health.problems,
+            facts=health.facts | {"config": self.config.fingerprint[:12], "config_reloads": dict(counts)},
+        )
 
     def actor_of(self, token: str) -> Actor | None:
         """Return who holds a token."""
@@ -296,10 +365,10 @@ class Service:
     def why(self, *, rule: str, scope: str) -> dict[str, Any] | None:
         """Explain one rule on one scope now."""
         try:
-            view: dict[str, Any] = plain(self.city.engine.why(rule, scope))
+            why = self.city.why(rule, scope)
         except KeyError:
             return None
-        return view
+        return why_view(why, next(iter(self.ledger.alarms(rule=rule, scope=scope, limit=1)), None))
 
     # reads that the reading room answers
 
@@ -350,13 +419,12 @@ GROUP_MESSAGES = 2_000  # more than this waiting: go on at once
 REPLAY_MAX = 10_000
 
 
-def _texts(config: CityConfig) -> dict[str, str]:
-    """Return the text of every configuration file, by name, for the record of what was in force."""
-    return {name: Path(name).read_text("utf-8") for name in config.files if Path(name).exists()}
-
-
 def until_signalled(service: Service) -> None:
-    """Wait for SIGTERM or SIGINT, or for the service to fail; a second signal ends the process at once."""
+    """Wait for SIGTERM or SIGINT, or for the service to fail; a second signal ends the process at once.
+
+    SIGHUP reads the configuration again.
+    """
+    asked = threading.Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -365,5 +433,8 @@ def until_signalled(service: Service) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGHUP, lambda _number, _frame: asked.set())  # a handler must not wait for any lock
     while not service.stopping.wait(0.5):
-        continue
+        if asked.is_set():
+            asked.clear()
+            service.reload_soon("SIGHUP")

@@ -7,8 +7,10 @@ restart re-runs the journaled ticks with effects off and stands exactly where th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import structlog
@@ -19,10 +21,11 @@ from citypulse.journal import Journal, JournalEntry
 from citypulse.ledger import Ledger, LedgerError, Tick
 from citypulse.mailbox import Mailbox
 from citypulse.metrics import Metrics
-from citypulse.model import Answer, Command, Effects, Lane, RawMessage, ReadingBatch
+from citypulse.model import Answer, CityConfig, Command, Effects, Lane, RawMessage, ReadingBatch, SensorTable
+from citypulse.turn import Regime, Turn, turn
 from ingest.inbox import Inbox
-from ingest.intake import Intake
 from rules.engine import Engine
+from rules.why import Why
 
 MESSAGES_PER_TICK = 5_000  # bounds a tick's length: about 50 ms of single readings, 0.3 s of full batches
 SNAPSHOT_EVERY_MS = 30_000
@@ -63,30 +66,30 @@ class City:
         *,
         ledger: Ledger,
         journal: Journal,
-        intake: Intake,
-        engine: Engine,
-        desk: Desk,
+        regime: Regime,
         inbox: Inbox,
         mailbox: Mailbox,
         source: Source,
         metrics: Metrics,
+        past: Callable[[str], CityConfig | None] = lambda _fingerprint: None,
         save_snapshot: Callable[[int, int, dict[str, Any]], object] | None = None,
         wait: Callable[[float], bool] = lambda _s: False,
         fault: Callable[[str], None] = lambda _name: None,
     ) -> None:
-        """`save_snapshot` may hand the writing to another thread; by default it is done in place.
+        """Stand as the ledger stands, under `regime`; call `recover` before the first tick.
 
-        `wait(seconds)` pauses between commit attempts and returns True to give up; `fault` is for crash tests.
+        `past` gives a configuration that was in force before, by fingerprint. `save_snapshot` may hand the writing to another thread;
+        by default it is done in place. `wait(seconds)` pauses between commit attempts and returns True to give up; `fault` is for crash tests.
         """
         self._ledger = ledger
         self._journal = journal
-        self._intake = intake
-        self.engine = engine
-        self._desk = desk
+        self._regime = regime
+        self._desk = Desk(regime.config, regime.table, ledger.load_open())
         self._inbox = inbox
         self._mailbox = mailbox
         self._source = source
         self._metrics = metrics
+        self._past = past
         self._save_snapshot = save_snapshot or journal.save_snapshot
         self._wait = wait
         self._fault = fault
@@ -94,6 +97,21 @@ class City:
         self._committed_ms = 0
         self._snapshot_ms = 0
         self._away_ms = 0  # our own downtime, to be declared in the next committed tick
+        self._in_force = ""  # fingerprint the journal's last ticks ran under
+        self._turned: Turn | None = None  # a regime took over; the next tick commits what that changes
+        self._thinking = threading.Lock()  # held while state moves, so that `why` sees no half of a step
+        self._door = threading.Lock()
+        self._offered: tuple[Regime, Future[Turn]] | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The rules in force."""
+        return self._regime.engine
+
+    @property
+    def config(self) -> CityConfig:
+        """The configuration in force."""
+        return self._regime.config
 
     # ── the tick ────────────────────────────────────────────────────────────────────────────────
 
@@ -105,14 +123,22 @@ class City:
         now_ms = max(self._horizon(now_ms), self._committed_ms)
         number = self._number + 1
 
-        taken = self._intake.take(messages, now_ms)
-        if self._away_ms:
-            self.engine.resume(self._away_ms)
-        transitions = self.engine.step(taken.batch, now_ms, taken.heard)
-        effects = self._desk.receive(transitions, taken.batch, commands, now_ms)
+        with self._thinking:
+            asker = self._take_offer(now_ms)
+            turned = self._turned
+            taken = self._regime.intake.take(messages, now_ms)
+            if self._away_ms:
+                self.engine.resume(self._away_ms)
+            transitions = self.engine.step(taken.batch, now_ms, taken.heard)
+            if turned is not None:
+                transitions = [*turned.transitions, *transitions]
+            effects = self._desk.receive(transitions, taken.batch, commands, now_ms)
+            if turned is not None:
+                effects = _joined(turned.effects, effects)
         self._fault("city.thought")
 
-        has_news = bool(messages or commands or repeated or effects.events or self._away_ms)
+        config = self.config.fingerprint
+        has_news = bool(messages or commands or repeated or effects.events or self._away_ms or turned)
         is_due = has_news or now_ms - self._committed_ms >= PULSE_EVERY_MS
         if is_due:
             self._commit(
@@ -121,24 +147,29 @@ class City:
                     now_ms=now_ms,
                     batch=taken.batch if len(taken.batch) else None,
                     amendments=taken.amendments,
-                    messages={"away_ms": self._away_ms, "intake": taken.journal},
+                    messages={"away_ms": self._away_ms, "intake": taken.journal}
+                    | ({"config": config} if config != self._in_force else {}),
                     commands=commands,
                     effects=effects,
                     dead=taken.dead,
-                    gateways=self._intake.gateways.rows_changed(),
+                    gateways=self._regime.intake.gateways.rows_changed(),
                 )
             )
             self._number = number
             self._committed_ms = now_ms
             self._away_ms = 0
+            self._in_force, self._turned = config, None
             self._fault("city.committed")
             self._source.acknowledge(messages)
             self._mailbox.answer([*effects.answers, *repeated])
             self._fault("city.answered")
-            if now_ms - self._snapshot_ms >= SNAPSHOT_EVERY_MS:
+            if turned is not None and asker is not None:
+                asker.set_result(turned)
+            # After a change at once: a restart then seldom needs the rules that were in force before.
+            if turned is not None or now_ms - self._snapshot_ms >= SNAPSHOT_EVERY_MS:
                 self.snapshot()
         # Whatever was heard up to here is committed: an idle tick hears nothing.
-        for topic, payload in self._intake.gateways.watermarks_due(now_ms):
+        for topic, payload in self._regime.intake.gateways.watermarks_due(now_ms):
             self._source.publish(topic, payload)
         self._count(len(messages), taken, transitions, effects, monotonic_s() - began_s)
         return TickReport(
@@ -183,28 +214,105 @@ class City:
                 self._metrics.commit_seconds.observe(monotonic_s() - began_s)
                 return
 
+    # ── a changed configuration ─────────────────────────────────────────────────────────────────
+
+    def offer(self, regime: Regime) -> Future[Turn]:
+        """Let a regime take over between two ticks; from any thread. The future resolves after the commit."""
+        future: Future[Turn] = Future()
+        with self._door:
+            overtaken, self._offered = self._offered, (regime, future)
+        if overtaken is not None:
+            overtaken[1].cancel()
+        return future
+
+    def _take_offer(self, now_ms: int) -> Future[Turn] | None:
+        """Turn to the regime that was offered, if any; on any failure everything stays as it was."""
+        if self._offered is None or self._turned is not None:
+            return None
+        with self._door:
+            (regime, future), self._offered = self._offered, None
+        try:
+            new = turn(regime, self.state(), self._ledger.load_open(), self.config, now_ms)
+        except Exception as error:  # noqa: BLE001 - a configuration that cannot take over must not stop the city
+            future.set_exception(error)
+            return None
+        self._regime, self._desk, self._turned = new.regime, new.desk, new
+        return future
+
+    def why(self, rule: str, scope: str) -> Why:
+        """Explain one rule on one scope, from any thread, between two steps. KeyError when it does not apply."""
+        with self._thinking:
+            return self.engine.why(rule, scope)
+
     # ── restart ─────────────────────────────────────────────────────────────────────────────────
 
     def recover(self, now_ms: int) -> int:
-        """Load the newest snapshot, re-run the ticks after it with effects off; return how many."""
+        """Load the newest snapshot, re-run the ticks after it with effects off; return how many.
+
+        Each tick runs under the configuration it ran under (docs/adr/0003-reload.md). When ours is another one, it
+        takes over at the end, exactly as in a running city.
+        """
+        ours = self._regime.config
+        spare: Regime | None = self._regime  # fresh until its first use
         found = self._journal.load_snapshot()
+        state = None if found is None else found.parts
         if found is not None:
-            self._restore(found.parts)
             self._number, self._committed_ms = found.tick, found.now_ms
+            self._in_force = found.parts.get("city", {}).get("config", "")
         replayed = 0
+        stands = is_guess = False  # whether our parts hold the state yet; whether under rules that it did not have
         while entries := self._journal.entries(self._number):
             for entry in entries:
+                config = entry.messages.get("config", self._in_force)
+                if not stands or config != self._in_force:
+                    state = self.state() if stands else state
+                    regime = self._regime_of(config or ours.fingerprint, ours, spare)
+                    is_guess |= regime.config.fingerprint != (config or ours.fingerprint)
+                    spare = None if regime is spare else spare
+                    self._enter(regime, state)
+                    stands, self._in_force = True, config
                 self._replay(entry)
             replayed += len(entries)
+        if self._in_force in {"", ours.fingerprint} and not is_guess:
+            if not stands:
+                self._enter(self._regime, state)
+        else:
+            state = self.state() if stands else state
+            before = self.config if stands and not is_guess else self._past(self._in_force)
+            new = turn(spare or self._again(ours), state, self._ledger.load_open(), before, now_ms)
+            self._regime, self._desk, self._turned = new.regime, new.desk, new
+            log.info("city.config_changed", alarms_changed=new.changed, alarms_withdrawn=new.withdrawn)
         if self._committed_ms:
             self._away_ms = max(0, now_ms - self._committed_ms)
         self._snapshot_ms = now_ms
         log.info("city.recovered", tick=self._number, replayed=replayed, away_s=self._away_ms / 1000)
         return replayed
 
+    def _regime_of(self, fingerprint: str, ours: CityConfig, spare: Regime | None) -> Regime:
+        """Return fresh parts for ticks that ran under this configuration."""
+        if fingerprint == ours.fingerprint:
+            return spare or self._again(ours)
+        config = self._past(fingerprint)
+        if config is None:
+            log.error("city.config_lost", config=fingerprint[:12], what="its ticks are re-run under the present rules")
+        return self._again(config or ours)
+
+    def _again(self, config: CityConfig) -> Regime:
+        ids = self._ledger.sensor_ids([s.id for s in config.sensors])
+        return Regime.of(config, SensorTable.build(ids, config.sensors))
+
+    def _enter(self, regime: Regime, state: dict[str, Any] | None) -> None:
+        """Stand under a regime with this state, without any effects."""
+        self._regime = regime
+        self._desk = Desk(regime.config, regime.table, self._ledger.load_open())
+        if state is not None:
+            regime.intake.restore(state["intake"])
+            regime.engine.restore(state["rules"])
+            self._desk.restore(state["desk"])
+
     def _replay(self, entry: JournalEntry) -> None:
         """Re-run one committed tick with effects off: only the state moves."""
-        heard = self._intake.replay(entry.batch, entry.messages["intake"], entry.now_ms)
+        heard = self._regime.intake.replay(entry.batch, entry.messages["intake"], entry.now_ms)
         if entry.messages["away_ms"]:
             self.engine.resume(entry.messages["away_ms"])
         self.engine.step(entry.batch, entry.now_ms, heard)
@@ -213,17 +321,19 @@ class City:
 
     def snapshot(self) -> None:
         """Save the state of every part beside the ledger, so that a restart has little to re-run."""
+        if self._turned is not None:
+            return  # the change is not committed yet: what is kept must not run ahead of it
         self._save_snapshot(self._number, self._committed_ms, self.state())
         self._snapshot_ms = self._committed_ms
 
     def state(self) -> dict[str, Any]:
         """Return the state of every part by name."""
-        return {"intake": self._intake.state(), "rules": self.engine.state(), "desk": self._desk.state()}
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self._intake.restore(state["intake"])
-        self.engine.restore(state["rules"])
-        self._desk.restore(state["desk"])
+        return {
+            "city": {"config": self._in_force},
+            "intake": self._regime.intake.state(),
+            "rules": self.engine.state(),
+            "desk": self._desk.state(),
+        }
 
     # ── counting ────────────────────────────────────────────────────────────────────────────────
 
@@ -246,3 +356,8 @@ class City:
         for answer in effects.answers:
             metrics.commands.labels("done" if answer.ok else "refused").inc()
         metrics.ticks.inc()
+
+
+def _joined(first: Effects, then: Effects) -> Effects:
+    """Return both as one tick's effects; `first` holds events and the alarms they changed, nothing else."""
+    return replace(then, alarms=first.alarms | then.alarms, events=[*first.events, *then.events])

@@ -31,6 +31,7 @@ class Metrics:
         self.commands = counter("commands", "Commands from people, by outcome", "outcome")
         self.ticks = counter("ticks", "Ticks committed")
         self.commit_retries = counter("commit_retries", "Commits that had to be tried again")
+        self.config_reloads = counter("config_reloads", "Configurations read again while running", "outcome")
         self.limit_hits = counter("limit_hits", "Times a bound was reached", "bound")
         self.tick_seconds = histogram("tick_seconds", "From drain to acknowledgement")
         self.commit_seconds = histogram("commit_seconds", "Time in the ledger's transaction")

@@ -102,10 +102,9 @@ class Speaker:
                 en=f"back: heard again after {self.subject.en} for {value.en}{at_en}",
             )
         if self._is_watchdog and x < limit.value:  # not that long yet, but its will says that it is gone
-            level = f"({limit.level.colour_zh})", f" ({limit.level.colour})"
             return Text(
-                zh=f"{self.subject.zh} {value.zh},且已声明离线{level[0]}{at_zh}",
-                en=f"{self.subject.en} for {value.en} after it said goodbye{level[1]}{at_en}",
+                zh=f"{self.subject.zh} {value.zh},且已声明离线({limit.level.colour_zh}){at_zh}",
+                en=f"{self.subject.en} for {value.en} after it said goodbye ({limit.level.colour}){at_en}",
             )
         bound = self.feature(limit.value)
         zh, en = f"{self.subject.zh} {value.zh}", f"{self.subject.en} {value.en}"

@@ -21,9 +21,12 @@ from .show import data_option
 @data_option
 @click.option("--broker", default=None, help="mqtt://host:port or mqtts://…, instead of the configured one")
 @click.option("--http", default="127.0.0.1:8080", show_default=True, help="Where the console listens; port 0 picks one")
+@click.option("--watch/--no-watch", default=True, show_default=True, help="Read changed configuration files again")
 @click.option("--log-json/--log-plain", default=None, help="Log as JSON [default: plain on a terminal]")
-def command(config_path: Path, data_dir: Path, broker: str | None, http: str, log_json: bool | None) -> None:
-    """Run the service until SIGTERM or Ctrl-C.
+def command(
+    config_path: Path, data_dir: Path, broker: str | None, http: str, watch: bool, log_json: bool | None
+) -> None:
+    """Run the service until SIGTERM or Ctrl-C; SIGHUP reads the configuration again.
 
     Broker credentials come from CITYPULSE_MQTT_USERNAME and CITYPULSE_MQTT_PASSWORD (or …_FILE).
     """
@@ -34,6 +37,8 @@ def command(config_path: Path, data_dir: Path, broker: str | None, http: str, lo
     from .serving import serve_console
 
     set_up_logs(as_json=log_json)
-    service = Service.open(config_path=config_path, data_dir=data_dir, broker_url=broker, clock=SystemClock())
+    service = Service.open(
+        config_path=config_path, data_dir=data_dir, broker_url=broker, clock=SystemClock(), watches=watch
+    )
     with service, serve_console(service, http, data_dir):
         until_signalled(service)

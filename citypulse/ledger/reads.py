@@ -242,6 +242,12 @@ class Reads:
         """Return the sensor ids by index, retired ones included."""
         return tuple(row[0] for row in self._rows(sa.select(s.sensor_index.c.id).order_by(s.sensor_index.c.idx)))
 
+    def config_files(self, fingerprint: str) -> dict[str, str]:
+        """Return the whole text of each file of a configuration that was in force, by name; empty when unknown."""
+        c = s.config_version.c
+        found = self._rows(sa.select(c.files).where(c.fingerprint == fingerprint))
+        return msgspec.json.decode(found[0][0], type=dict[str, str]) if found else {}
+
     def meta(self, key: str) -> str:
         """Return a value kept about the ledger itself, or ""."""
         found = self._rows(sa.select(s.meta.c.value).where(s.meta.c.key == key))

@@ -91,9 +91,8 @@ class QualityControl:
     @classmethod
     def of_table(cls, settings: QualitySettings, table: SensorTable) -> QualityControl:
         """Build for a city's sensors by their index; retired sensors are left alone."""
-        quality = cls.of_sensors(settings, table.ids, [float(s.cadence_s) if s else 60.0 for s in table.sensors])
-        quality._compiled.rules["enabled"][[s is None for s in table.sensors]] = 0
-        return quality
+        ids = [sensor.id if sensor else "" for sensor in table.sensors]
+        return cls.of_sensors(settings, ids, [float(sensor.cadence_s) if sensor else 60.0 for sensor in table.sensors])
 
     def apply(self, batch: ReadingBatch, depth: NDArray[np.float64] | None = None) -> Graded:
         """Grade a batch in its order. `batch.quality` is rolled in (0 means it has none).

@@ -132,11 +132,12 @@ def _look(
     ring[n & (RING - 1)] = value
     residuals[n & (RING - 1)] = residual
     total, k = 0.0, 0
-    for s in range(MEANS):
+    for s in range(MEANS - 1):
         while k < SCALES[s] and k <= n:
             total += ring[(n - k) & (RING - 1)]
             k += 1
         views[s] = total / k
+    views[MEANS - 1] = ring.sum() / min(n + 1, RING)  # the rest of a young ring is zero
     total, k = 0.0, 0
     for s in range(RESIDUALS):
         while k < SCALES[s] and k <= n:
@@ -204,6 +205,8 @@ def _begin(
     lane["seen"] = 0
     lane["hour"] = -1
     lane["hour_sum"] = lane["hour_n"] = lane["mean"] = 0.0
+    ring[:] = 0.0
+    residuals[:] = 0.0
     hour_means[:] = 0.0
     hour_days[:] = 0.0
     for i in range(n):
@@ -213,14 +216,20 @@ def _begin(
 
 @njit(cache=True, nogil=True)
 def _mean_surprise(shares: NDArray[np.float64], k: int) -> float:
-    """Return -ln of the geometric mean of the k smallest shares, partly sorting them: one logarithm, not twelve."""
+    """Return -ln of the geometric mean of the k smallest shares: one logarithm, not twelve. Spoils `shares`."""
+    for i in range(1, ALL_VIEWS):  # sort the k smallest to the front by insertion
+        x = shares[i]
+        j = i
+        if i >= k:
+            if x >= shares[k - 1]:
+                continue
+            j = k - 1
+        while j > 0 and shares[j - 1] > x:
+            shares[j] = shares[j - 1]
+            j -= 1
+        shares[j] = x
     product = 1.0
     for i in range(k):
-        best = i
-        for j in range(i + 1, ALL_VIEWS):
-            if shares[j] < shares[best]:
-                best = j
-        shares[i], shares[best] = shares[best], shares[i]
         product *= shares[i]
     nats: float = -np.log(product) / k
     return nats

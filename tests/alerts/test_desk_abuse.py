@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -11,11 +12,12 @@ from alerts.desk import COMMAND_BYTES_MAX
 from alerts.guards import FIELDS, KEPT
 from alerts.lifecycle import ALARM_VERBS, EVERYONE, ORDER_VERBS
 from citypulse.model import Actor, Command, OrderState
-from tests.alerts.cast import RED, REPAIR, YELLOW, World
+from tests.alerts.cast import ADA, RED, REPAIR, YELLOW, World
 from tests.alerts.test_order_scenarios import closed, fed_back
 
+ODD_TEXT = st.text(st.characters(exclude_categories=()), max_size=20)  # lone surrogates too: JSON can carry them
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    st.none() | st.booleans() | st.integers() | st.floats() | ODD_TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
@@ -40,11 +42,15 @@ def stages() -> list[World]:
     raised, waiting = World(), World()
     raised.raises(level=RED)
     waiting.raises("weir.do", YELLOW, "low-oxygen")
-    return [raised, waiting, fed_back()[0], closed()[0]]
+    handling = World()
+    handling.raises(level=YELLOW)
+    for verb in ("accept", "arrive"):
+        handling.does(ADA, f"order.{verb}", handling.order().id)
+    return [raised, waiting, handling, fed_back()[0], closed()[0]]
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.integers(0, 3), st.lists(COMMAND, max_size=12))
+@given(st.integers(0, 4), st.lists(COMMAND, max_size=12))
 def test_the_desk_answers_everything_and_keeps_only_json(stage, commands):
     world = stages()[stage]
     for number, (verb, role, kind, (usual, odd)) in enumerate(commands):
@@ -69,3 +75,15 @@ def test_a_form_is_not_a_store_for_files():
     answer = world.asks(Actor(name="Ada", role="crew"), "order.accept", world.order().id, note="x" * COMMAND_BYTES_MAX)
     assert (answer.ok, answer.code) == (False, "bad_data")
     assert world.order().state is OrderState.DISPATCHED
+
+
+@pytest.mark.parametrize(
+    "odd", [10**400, float("nan"), float("inf"), "\ud800", ["\udfff"], [[[[[[[[1]]]]]]]], {"\ud800": 1}, {1: object()}]
+)
+def test_what_cannot_be_kept_is_refused_before_anything_happens(odd):
+    world = World()
+    world.raises(level=YELLOW)
+    before = len(world.ledger.events)
+    answer = world.asks(ADA, "order.accept", world.order().id, materials=odd)
+    assert (answer.ok, answer.code) == (False, "bad_data")
+    assert len(world.ledger.events) == before

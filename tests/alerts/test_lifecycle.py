@@ -23,7 +23,7 @@ from alerts.lifecycle import (
     refusal,
     step_alarm,
 )
-from alerts.sla import LIMITS_S
+from alerts.sla import LIMITS
 from alerts.steps import CHANGES
 from citypulse.model import AlarmQuality, Condition, OrderState, Priority
 
@@ -221,7 +221,7 @@ def test_every_name_in_the_table_exists():
     for row in ORDER_ROWS:
         assert set(row.guards) <= set(GUARDS), row
         assert set(row.needs) <= set(FIELDS), row
-        assert set(row.starts) | set(row.stops) <= set(LIMITS_S[Priority.P1]), row
+        assert set(row.starts) | set(row.stops) <= set(LIMITS[Priority.P1]), row
     assert set(CHANGES) <= {row.done for row in ORDER_ROWS}
 
 

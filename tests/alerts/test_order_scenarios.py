@@ -16,10 +16,13 @@ from tests.alerts.cast import (
     RED,
     REPAIR,
     SUP,
+    T0,
     YELLOW,
     World,
     city,
 )
+
+MONDAY_EVENING = T0 + 32 * 3_600_000  # the stories begin on a Sunday at ten; a yellow order has one working day
 
 
 def fed_back(level=YELLOW) -> tuple[World, str]:
@@ -42,7 +45,7 @@ def test_an_alarm_opens_files_and_dispatches_an_order_each_step_an_event():
     assert world.alarm().order_id == order.id
     crew = [n for n in world.ledger.notices if n.kind is NoticeKind.ORDER]
     assert [(n.channel, n.target) for n in crew] == [("phone", "pumps")]
-    assert order.due_ms == order.first_due_ms == world.now_ms + 24 * 3_600_000
+    assert order.due_ms == order.first_due_ms == MONDAY_EVENING
 
 
 def test_a_blue_alarm_below_the_plan_opens_nothing_until_it_worsens():
@@ -125,8 +128,8 @@ def test_a_botched_repair_goes_back_to_the_crew_by_itself():
     back = world.order()
     assert back.state is OrderState.HANDLING
     assert back.rework_count == 1
-    assert back.due_ms - back.state_ms == 12 * 3_600_000  # half of a day
-    assert back.first_due_ms < back.due_ms or back.first_due_ms == world.ledger.orders[order].first_due_ms
+    assert back.due_ms == T0 + (22 * 60 + 30 + 60) * 60_000 + 3_600_000 * 3  # half a working day: Monday 13:30
+    assert back.first_due_ms == MONDAY_EVENING
     rework = [e for e in world.ledger.events if e.kind == "rework"]
     assert "still in alarm" in rework[0].because
     assert any("返工" in n.title for n in world.ledger.notices if n.target == "pumps")

@@ -29,8 +29,8 @@ def city(n_sensors: int) -> World:
         rule("depth", "threshold", names, *(limit(level, "at_least", value, 3, 0, 600) for level, value in levels)),
         rule("rise", "rate", names, limit("orange", "at_least", 5 / 300)),
         rule("stuck", "stuck", names, limit("blue", "at_least", 6 * 3600)),
-        rule("no-data", "no_data", names, settings={"after": 180}),
-        rule("gateway-silent", "gateway_silent", ["gw-01"], limit("yellow", "at_least", 300), sensors=[()]),
+        rule("no-data", "no_data", names, settings={"after": 1800}),
+        rule("gateway-silent", "gateway_silent", ["gw-01"], limit("yellow", "at_least", 3000), sensors=[()]),
     ]
     return World([sensor(name, cadence_s=CADENCE_S) for name in names], rules)
 

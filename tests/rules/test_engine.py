@@ -23,6 +23,9 @@ IS_INTERPRETED = bool(os.environ.get("NUMBA_DISABLE_JIT"))
 EXAMPLES = 4 if IS_INTERPRETED else 150
 
 
+SITE = "mill-underpass"
+MEMBERS = ["depth", "class", "no-data"]
+TWO = limit("red", "at_least", 2, on=60)
 TEN = limit("yellow", "at_least", 10, 2, 60, 120)
 ACID = limit("orange", "below", 6)
 
@@ -36,6 +39,10 @@ def small_city():
             rule("gas", "threshold", [GAS], limit("red", "at_least", 15, on=120), gap=Gap.RAISE),
             rule("rise", "rate", [MILL, HARBOUR], limit("orange", "at_least", 0.05, 0.01)),
             rule("stuck", "stuck", NAMES, limit("blue", "at_least", 300)),
+            rule("often", "n_of_m", [GAS], limit("yellow", "at_least", 2), settings={"at_least": 9}),
+            rule("near", "neighbours", [MILL, HARBOUR], limit("orange", "at_least", 2), settings={"at_least": 10}),
+            rule("class", "water_class", [SITE], limit("yellow", "at_least", 5), sensors=[(PH, MILL)]),
+            rule("both", "composite", [SITE], TWO, settings={"rules": MEMBERS}, sensors=[(PH, MILL)]),
             rule("no-data", "no_data", NAMES, settings={"after": 180}),
             rule("gw-silent", "gateway_silent", ["gw-01", "gw-02"], limit("yellow", "at_least", 300), sensors=[(), ()]),
         ],

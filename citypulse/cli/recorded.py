@@ -1,0 +1,97 @@
+"""What verbs over recorded readings share: where the readings come from, and progress with rate and time left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .client import default_data_dir
+from .export import FAR_MS, Instant
+from .show import console
+
+if TYPE_CHECKING:
+    from citypulse.history import History
+
+CONFIG = click.Path(path_type=Path, exists=True, dir_okay=False)
+READINGS = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+def readings_options(command: Any) -> Any:
+    """Add `--readings FILE … | --data DIR`, `--since` and `--until`."""
+    for option in (
+        click.option("--until", "until_ms", default=FAR_MS, type=Instant(), help="Only readings before this instant"),
+        click.option(
+            "--since", "since_ms", default=0, type=Instant(), help="Only readings from this instant on"
+        ),
+        click.option("--store", "store_text", default="duckdb", show_default=True, help="Which store to read"),
+        click.option(
+            "--data",
+            "data_dir",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Read the store of this data folder [without --readings: $CITYPULSE_DATA or the XDG state folder]",
+        ),
+        click.option(
+            "--readings", "files", multiple=True, type=READINGS, help="A readings file, CSV or Parquet; may be repeated"
+        ),
+        click.argument("more", nargs=-1, type=READINGS),
+    ):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def opened(
+    files: Sequence[Path], data_dir: Path | None, store_text: str, *, since_ms: int, until_ms: int
+) -> Iterator[tuple[History, str]]:
+    """Open the readings that were meant; yield them with what to call them."""
+    from citypulse.history import FileHistory, StoreHistory
+    from citypulse.store import open_store
+
+    from .import_ import sensor_names
+
+    if files and data_dir is not None:
+        raise click.UsageError("--readings or --data, not both: readings come from files or from the store")
+    if files:
+        yield FileHistory(files, since_ms=since_ms, until_ms=until_ms), ", ".join(str(f) for f in files)
+        return
+    folder = data_dir or default_data_dir()
+    if store_text == "duckdb" and not (folder / "readings.duckdb").exists():
+        raise click.UsageError(f"{folder}: no readings are stored here; give --readings FILE or --data DIR")
+    store = open_store(store_text, folder)
+    try:
+        ids = sensor_names(folder) or store.names()
+        if len(store.names()) < len(ids):
+            store.learn(ids)
+        yield StoreHistory(store, ids, since_ms=since_ms, until_ms=until_ms), str(folder)
+    finally:
+        store.close()
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[float, int, int], None]]:
+    """Show progress on stderr: share, readings, rate, alarms so far, time left."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from citypulse.clock import monotonic_s
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[said]}"),
+        TimeRemainingColumn(),
+    )
+    began_s = monotonic_s()
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=1.0, said="")
+
+        def show(share: float, readings: int, alarms: int) -> None:
+            rate = readings / max(1e-6, monotonic_s() - began_s)
+            said = f"{readings / 1e6:.2f} M 读数 readings · {rate / 1e6:.2f} M/s · {alarms} 告警 alarms"
+            bar.update(task, completed=share, said=said)
+
+        yield show
