@@ -11,6 +11,7 @@ from typing import Final
 
 from citypulse.model import Condition, OrderState, Priority
 
+from .escalation import WAITS_S
 from .guards import REJECT_CODES
 from .lifecycle import (
     ALARM_ROWS,
@@ -26,6 +27,7 @@ from .lifecycle import (
     step_alarm,
 )
 from .sla import CLOCK_NAMES, LAMPS, LIMITS, lamp_name
+from .texts import span
 
 GUARD_WORDS: Final = {
     "is_crew": "the team is a configured crew",
@@ -161,6 +163,13 @@ def page() -> str:
             "| Verb | | Roles | In | Needs |",
             "|---|---|---|---|---|",
             *verbs,
+            "",
+            "An unacknowledged alarm calls again, by wall time since it asked for attention; from the third reminder",
+            "on, every duty desk hears it.",
+            "",
+            "| Level | Reminders after |",
+            "|---|---|",
+            *(f"| {p.colour_zh} {p.colour} | {', '.join(map(span, WAITS_S[p])) or 'none'} |" for p in Priority),
             "",
             "## Work orders",
             "",

@@ -6,7 +6,6 @@ and of other rules that call for the same work there, join it. A leak that two r
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -26,19 +25,18 @@ from citypulse.model import (
 )
 
 from .announce import TOLD, OrderCaller, crew_to_tell
+from .caseload import WAITING, Caseload
 from .facts import Atlas
 from .guards import GUARDS, KEPT, Ask, missing
 from .lifecycle import ENDS, EVERYONE, VERIFIED_STATES, OrderRow, find_row, order_verbs, refusal
 from .pen import Pen
 from .proof import Ruling, weigh
-from .sla import RED_LAMP, clocks_of, elapsed_s, lamp_sentence, lit, next_lamp_ms, with_clocks
+from .sla import RED_LAMP, clocks_of, elapsed_s, lamp_sentence, lit, with_clocks
 from .state import REOPEN_WITHIN_S, Opening
-from .steps import Birth, Step, Trouble, born, changes_of, joined, trouble_of
+from .steps import Birth, Step, born, changes_of, joined, trouble_of
 from .texts import local_day, span
 from .verification import Witness
 from .workdays import WorkCalendar
-
-_WAITING = frozenset({OrderState.DEFERRED, OrderState.SUSPENDED})
 
 
 class OrderBook:
@@ -61,10 +59,8 @@ class OrderBook:
         self._alarms_of = alarms_of
         self._confirm = confirm
         self._serials = dict(opening.order_serials)
-        self.orders: dict[str, WorkOrder] = {}
-        self._open: dict[Trouble, str] = {}
-        self._closed: dict[Trouble, str] = {}
-        self._heap: list[tuple[int, str]] = []
+        self._cases = Caseload(self._calendar)
+        self.orders = self._cases.orders  # open ones, and those closed within the relapse time
         self._dirty: set[str] = set()
         self._witness = Witness(table)
         for order in sorted(opening.orders, key=lambda o: (o.state_ms, o.id)):
@@ -79,13 +75,13 @@ class OrderBook:
         plan = rule.order if rule is not None else None
         asset = alarm.site or alarm.scope
         trouble = trouble_of(plan.template if plan is not None else "", alarm.rule, asset)
-        number = self._open.get(trouble)
-        if number is not None:
-            self._attach(pen, self.orders[number], alarm, is_raise=is_raise)
-            return number
+        at_hand = self._cases.open_for(trouble)
+        if at_hand is not None:
+            self._attach(pen, at_hand, alarm, is_raise=is_raise)
+            return at_hand.id
         if plan is None or alarm.level > plan.opens_at:
             return ""
-        past = self.orders.get(self._closed.get(trouble, ""))
+        past = self._cases.closed_for(trouble)
         if past is not None and self._is_relapse(past, alarm, pen.now_ms):
             why = f"{span((pen.now_ms - past.state_ms) / 1000)} after closing | 结案后复发: {_why(alarm)}"
             again = self._system(pen, past, "reopen", why)
@@ -131,7 +127,7 @@ class OrderBook:
             if not is_known:  # somebody has to go again, but the repair was not botched
                 why = f"another alarm for the same work | 同类新告警: {_why(alarm)}"
             self._system(pen, order, "rework", why, {"is_botched": is_known})
-        elif order.state in _WAITING and is_worse:
+        elif order.state in WAITING and is_worse:
             self._system(pen, order, "resume", f"it became worse | 情况恶化: {_why(alarm)}")
         elif is_worse:
             self._caller.tell(pen, order, "attached")
@@ -204,10 +200,10 @@ class OrderBook:
         if site is None:
             return _no(command, "bad_data", f"site {data['site']!r} is not known")
         template = str(data.get("template", ""))[:100]
-        twin = self._open.get(trouble_of(template, data["cause"], site.id))
+        twin = self._cases.open_for(trouble_of(template, data["cause"], site.id))
         if twin is not None:
-            said = f"WorkOrder {twin} is open for {data['cause']} at {site.id}; comment on that one"
-            return replace(_no(command, "exists", said), subject=twin)
+            said = f"WorkOrder {twin.id} is open for {data['cause']} at {site.id}; comment on that one"
+            return replace(_no(command, "exists", said), subject=twin.id)
         note = str(data.get("note", ""))[:500]
         birth = Birth(
             level=level,
@@ -236,21 +232,17 @@ class OrderBook:
 
     def ring(self, pen: Pen) -> None:
         """Light lamps and end waits whose time has come."""
-        while self._heap and self._heap[0][0] <= pen.now_ms:
-            number = heapq.heappop(self._heap)[1]
-            order = self.orders.get(number)
-            if order is None:
-                continue
+        for order in self._cases.due(pen.now_ms):
             if order.state in ENDS:
                 if pen.now_ms - order.state_ms > REOPEN_WITHIN_S * 1000:
-                    self._forget(order)
+                    self._cases.forget(order)
                 continue
             review = order.data.get("waiting", {}).get("review_ms")
-            if order.state in _WAITING and review is not None and review <= pen.now_ms:
-                order = self._system(pen, order, "resume", "the review date has come | 复核日期已到")
-            self._light(pen, order)
+            if order.state in WAITING and review is not None and review <= pen.now_ms:
+                self._system(pen, order, "resume", "the review date has come | 复核日期已到")
+            self._light(pen, self.orders[order.id])
             if order.state in VERIFIED_STATES:
-                self._dirty.add(number)
+                self._dirty.add(order.id)
 
     def judge(self, pen: Pen) -> None:
         """Weigh the sensors' testimony of every order it may have changed for."""
@@ -264,7 +256,7 @@ class OrderBook:
         if "sensors_ok" not in order.data:
             weighed = weigh(order, self._alarms_of(order), self._witness, self._atlas.rule_of, pen.now_ms)
             if weighed.until_ms is not None:
-                self._wake(order.id, weighed.until_ms)
+                self._cases.wake(order.id, weighed.until_ms)
             if weighed.ruling is Ruling.NOT_REPAIRED:
                 self._system(pen, order, "rework", weighed.because)
                 return
@@ -300,10 +292,6 @@ class OrderBook:
             if new.lamps > clock.lamps:
                 self._caller.remind(pen, order, name, new.lamps - 1)
 
-    def _wake(self, number: str, at_ms: int) -> None:
-        if (at_ms, number) not in self._heap[:64]:  # a cheap guard against the same alarm clock set twice
-            heapq.heappush(self._heap, (at_ms, number))
-
     # ── one step ────────────────────────────────────────────────────────────────────────────────
 
     def _ask(self, order: WorkOrder, actor: Actor, data: dict[str, Any], now_ms: int) -> Ask:
@@ -317,7 +305,7 @@ class OrderBook:
             alarms=self._alarms_of(order),
             verdict=self._witness.verdict(order, order.fed_back_ms or 0) if is_waiting else None,
             window_s=self._witness.window_s(order),
-            twin=twin if (twin := self._open.get(_trouble(order), "")) != order.id else "",
+            twin=self._cases.twin_of(order),
         )
 
     def _system(
@@ -378,32 +366,9 @@ class OrderBook:
         return self._keep(new).id
 
     def _keep(self, order: WorkOrder) -> WorkOrder:
-        """Remember the newest version and set its alarm clocks."""
-        self.orders[order.id] = order
-        trouble = _trouble(order)
-        if order.state in ENDS:
-            if self._open.get(trouble) == order.id:
-                del self._open[trouble]
-            if order.state is OrderState.CLOSED:
-                self._closed[trouble] = order.id
-                self._wake(order.id, order.state_ms + REOPEN_WITHIN_S * 1000 + 1)
-            else:
-                self._forget(order)
-            return order
-        self._open[trouble] = order.id
-        for clock in clocks_of(order).values():
-            if (at := next_lamp_ms(order, clock, self._calendar)) is not None:
-                self._wake(order.id, at)
-        if order.state in _WAITING and (review := order.data.get("waiting", {}).get("review_ms")) is not None:
-            self._wake(order.id, review)
         if order.state in VERIFIED_STATES:
             self._dirty.add(order.id)
-        return order
-
-    def _forget(self, order: WorkOrder) -> None:
-        self.orders.pop(order.id, None)
-        if self._closed.get(_trouble(order)) == order.id:
-            del self._closed[_trouble(order)]
+        return self._cases.keep(order)
 
     # ── snapshots ───────────────────────────────────────────────────────────────────────────────
 
@@ -422,7 +387,3 @@ def _no(command: Command, code: str, said: str) -> Answer:
 
 def _why(alarm: Alarm) -> str:
     return f"{alarm.because_zh} | {alarm.because_en} ({alarm.rule_origin})"
-
-
-def _trouble(order: WorkOrder) -> Trouble:
-    return trouble_of(order.template, order.cause, order.asset)

@@ -42,6 +42,7 @@ from ingest.codecs import CODECS
 from ingest.deadletter import replay_message
 from ingest.inbox import Inbox
 from ingest.mqtt import MqttSource
+from ingest.qc.settings import QualitySettings
 from rules.detectors import DETECTORS
 
 HEARTBEAT_S = 1.0  # city time: timers are looked at this often when nothing arrives
@@ -59,6 +60,7 @@ def extensions() -> Extensions:
         detectors={name: d.settings for name, d in DETECTORS.items()},
         codecs=frozenset(CODECS),
         channels={kind: c.settings for kind, c in CHANNELS.items()},
+        quality=QualitySettings,
     )
 
 
@@ -134,7 +136,9 @@ class Service:
         self.sink = Sink(self.store, self.journal, name=store, sensor_ids=lambda: self.table.ids, clock=clock)
         self.deliverer = Deliverer.of(config, self.ledger.outbox, clock, data_dir)
         self._delivery = (self.deliverer, threading.Event())  # with what ends it
-        self.reloader = None if config_path is None else Reloader(config_path, extensions(), config, self._adopt)
+        self.reloader = None
+        if config_path is not None:
+            self.reloader = Reloader(config_path, extensions(), in_force=lambda: self.city.config, adopt=self._adopt)
         self._watches = watches
         self.beat_at_s = monotonic_s()
         self.trouble = ""

@@ -215,7 +215,7 @@ def write_alarms(path: Path, occurrences: Iterable[Occurrence]) -> None:
         writer.writerow(["rule", "scope", "level", "start", "end", "peak"])
         for o in occurrences:
             end = "" if o.end_ms is None else iso(o.end_ms)
-            peak = "" if o.peak != o.peak else f"{o.peak:.10g}"  # noqa: PLR0124 - NaN
+            peak = "" if o.peak != o.peak else f"{o.peak:.10g}"
             writer.writerow([o.rule, o.scope, o.level.colour, iso(o.start_ms), end, peak])
 
 

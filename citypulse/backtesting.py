@@ -26,6 +26,7 @@ from citypulse.model import (
     Text,
     Transition,
 )
+from ingest.qc.controller import QualityControl
 from ingest.quality import Grader
 from ingest.registry import Registry
 from rules.backtest import Occurrence
@@ -72,7 +73,7 @@ class Trial:
         self.table = SensorTable.build(tuple(s.id for s in config.sensors), config.sensors)
         self.engine = Engine(config.rules, self.table, config.sites, config.gateways, quantities=config.quantities)
         self.desk = Desk(config, self.table)
-        self._grader = Grader(Registry(config, self.table))
+        self._grader = Grader(Registry(config, self.table), QualityControl.of_config(config, self.table))
         self._alarms: dict[str, Alarm] = {}
         self._hidden: set[str] = set()
         self._orders: set[str] = set()

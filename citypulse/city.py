@@ -78,8 +78,9 @@ class City:
     ) -> None:
         """Stand as the ledger stands, under `regime`; call `recover` before the first tick.
 
-        `past` gives a configuration that was in force before, by fingerprint. `save_snapshot` may hand the writing to another thread;
-        by default it is done in place. `wait(seconds)` pauses between commit attempts and returns True to give up; `fault` is for crash tests.
+        `past` gives a configuration that was in force before, by fingerprint. `save_snapshot` may hand the writing to
+        another thread; by default it is done in place. `wait(seconds)` pauses between commit attempts and returns
+        True to give up; `fault` is for crash tests.
         """
         self._ledger = ledger
         self._journal = journal
@@ -231,6 +232,8 @@ class City:
             return None
         with self._door:
             (regime, future), self._offered = self._offered, None
+        if not future.set_running_or_notify_cancel():
+            return None  # whoever offered it has given up
         try:
             new = turn(regime, self.state(), self._ledger.load_open(), self.config, now_ms)
         except Exception as error:  # noqa: BLE001 - a configuration that cannot take over must not stop the city

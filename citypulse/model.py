@@ -390,6 +390,7 @@ class CityConfig:
     fingerprint: str  # sha256 over all loaded files
     files: tuple[str, ...]
     areas: dict[str, Text] = field(default_factory=dict)  # streets and towns by id, as sites and gateways name them
+    quality: Any = None  # the `quality:` section as ingest.qc understands it
 
 
 # ── rules → alerts ──────────────────────────────────────────────────────────────────────────────

@@ -43,13 +43,18 @@ class Reloader:
     """One configuration file and what it includes. Any thread may ask; one reads at a time."""
 
     def __init__(
-        self, path: Path, extensions: Extensions, in_force: CityConfig, adopt: Callable[[CityConfig], Future[Turn]]
+        self,
+        path: Path,
+        extensions: Extensions,
+        *,
+        in_force: Callable[[], CityConfig],
+        adopt: Callable[[CityConfig], Future[Turn]],
     ) -> None:
-        """Watch the files of `in_force`, read from `path`. `adopt` hands a sound configuration to the heart."""
+        """Read `path`. `in_force` says what the heart runs under, `adopt` hands it a sound configuration."""
         self._path, self._extensions, self._adopt = path, extensions, adopt
         self._lock = threading.Lock()
-        self._in_force = in_force.fingerprint
-        self._files = in_force.files
+        self._in_force = in_force
+        self._files = in_force().files
         self._read = self._seen = stamps_of(self._files)
         self.problem: tuple[str, str] | None = None
         self.counts = {"applied": 0, "unchanged": 0, "refused": 0}
@@ -86,20 +91,35 @@ class Reloader:
         try:
             loaded = inspect_city(self._path, self._extensions)
             names = tuple(source.name for source in loaded.reading.sources)
-            self._files = tuple(dict.fromkeys((*self._files, *names))) if loaded.city is None else names
-            self._read = stamps_of(self._files) if len(self._read) != len(self._files) else self._read
+            self._watch(tuple(dict.fromkeys((*self._files, *names))) if loaded.city is None else names)
             if loaded.city is None:
                 return _refused(loaded.diagnostics)
-            if loaded.city.fingerprint == self._in_force:
+            if loaded.city.fingerprint == self._in_force().fingerprint:
                 return Outcome(kind="unchanged")
-            done = self._adopt(loaded.city).result(APPLY_WAIT_S)
+            done = _committed(self._adopt(loaded.city))
         except Exception as error:  # noqa: BLE001 - whatever it is, the city runs on as it did
             why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             zh = f"新配置未能生效, 仍按旧配置运行: {why}"
-            return Outcome(kind="refused", problem=(zh, f"the new configuration could not take over: {why}; "
-                                                        "the old one stays in force"))  # fmt: skip
-        self._in_force = loaded.city.fingerprint
+            en = f"the new configuration could not take over: {why}; the old one stays in force"
+            return Outcome(kind="refused", problem=(zh, en))
         return Outcome(kind="applied", alarms_changed=done.changed, alarms_withdrawn=done.withdrawn)
+
+    def _watch(self, files: tuple[str, ...]) -> None:
+        if files != self._files:
+            self._files, self._read = files, stamps_of(files)
+
+
+def _committed(future: Future[Turn]) -> Turn:
+    """Wait for the heart; take the offer back when it cannot come to it. Raises what the heart raised."""
+    try:
+        return future.result(APPLY_WAIT_S)
+    except TimeoutError:
+        if future.cancel():
+            raise CityError(f"the heart did not come to it within {APPLY_WAIT_S:.0f} s") from None
+    try:
+        return future.result(APPLY_WAIT_S)
+    except TimeoutError:
+        raise CityError("its first tick cannot be committed yet; it takes over when it can") from None
 
 
 def _refused(diagnostics: Iterable[Diagnostic]) -> Outcome:
@@ -129,7 +149,10 @@ def stamps_of(files: Iterable[str]) -> Stamps:
 
 def texts_of(config: CityConfig) -> dict[str, str]:
     """Return the whole text of every file, by name. Raises CityError when they changed since they were read."""
-    raw = {name: Path(name).read_bytes() for name in config.files}
+    try:
+        raw = {name: Path(name).read_bytes() for name in config.files}
+    except OSError as error:
+        raise CityError(f"the configuration cannot be read any more: {error}") from error
     digest = hashlib.sha256(b"".join(hashlib.sha256(raw[name]).digest() for name in config.files)).hexdigest()
     if digest != config.fingerprint:
         raise CityError("the configuration changed while it was being read; it is read again at its next change")

@@ -29,6 +29,7 @@ from citypulse.model import (
 )
 from ingest.gateways import Gateways
 from ingest.intake import Intake
+from ingest.qc.controller import QualityControl
 from ingest.quality import Grader
 from ingest.registry import Registry
 from rules.because import number
@@ -54,7 +55,7 @@ class Regime:
         return cls(
             config=config,
             table=table,
-            intake=Intake(registry, Gateways(), Grader(registry)),
+            intake=Intake(registry, Gateways(), Grader(registry, QualityControl.of_config(config, table))),
             engine=Engine(config.rules, table, config.sites, config.gateways, quantities=config.quantities),
         )
 

@@ -52,6 +52,21 @@ _KINDS = (
 NOTHING_HEARD = GatewayHeard()
 
 
+def _plain(batch: ReadingBatch) -> ReadingBatch:
+    """Return the batch with plain columns: read-only or strided ones would each compile every kernel once more."""
+    columns = (batch.sensor, batch.time_ms, batch.value, batch.quality, batch.lane, batch.received_ms)
+    if all(column.flags.carray for column in columns):
+        return batch
+    return ReadingBatch(
+        sensor=np.array(batch.sensor),
+        time_ms=np.array(batch.time_ms),
+        value=np.array(batch.value),
+        quality=np.array(batch.quality),
+        lane=np.array(batch.lane),
+        received_ms=np.array(batch.received_ms),
+    )
+
+
 @dataclass(slots=True)
 class _Scratch:
     """Arrays that are written anew in every step."""
@@ -98,49 +113,79 @@ class Engine:
 
         batch.received_ms must not decrease within and across steps, nor exceed `now_ms`.
         """
-        plan, scratch = self.plan, self._scratch
+        batch = _plain(batch)
         events, n_events = self._watch(batch, now_ms, heard)
         transitions: list[Transition] = []
         i = e = 0
-        while i < len(batch) or e < n_events:
-            i, e, n, _ = fan_out(
-                batch.sensor,
-                batch.time_ms,
-                batch.value,
-                batch.quality,
-                batch.lane,
-                events,
-                n_events,
-                plan.first,
-                plan.feeds,
-                plan.lane_detector,
-                i,
-                e,
-                scratch.samples,
-                scratch.starts,
-                scratch.order,
-            )
-            starts = scratch.starts.tolist()
-            for d, detector in enumerate(plan.detectors):
-                if detector.kernel is not None and starts[d] < starts[d + 1]:
-                    layout = plan.layouts[d]
-                    mine = scratch.order[starts[d] : starts[d + 1]]
-                    detector.kernel(scratch.samples, mine, *layout.params, *layout.memory)
-            scratch.outcomes, changed, _ = kernels.latch_samples(
-                scratch.samples,
-                n,
-                plan.lanes,
-                plan.latches,
-                plan.rules,
-                plan.limits,
-                plan.members,
-                self._traces.points,
-                self._traces.counts,
-                self._traces.free,
-                scratch.outcomes,
-            )
-            transitions.extend(self._transition(outcome, batch) for outcome in scratch.outcomes[:changed])
+        while i < len(batch) or e < n_events:  # in slices: what one slice needs stays in the cache
+            i, e, n = self._fan_out(batch, events, n_events, i, e)
+            self._features()
+            changed = self._latch(n)
+            transitions.extend(self._transition(outcome, batch) for outcome in self._scratch.outcomes[:changed])
         return transitions
+
+    def warm_up(self) -> None:
+        """Load every kernel these rules need, or compile it, now: on a new machine that takes half a minute.
+
+        Changes no state. For the start of a service; without it the first step pays.
+        """
+        nothing = ReadingBatch.empty()
+        self._bark(nothing, np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(0, np.int64), kernels.NEVER)
+        self._fan_out(nothing, self._scratch.events, 0, 0, 0)
+        self._latch(0)
+        for detector, layout in zip(self.plan.detectors, self.plan.layouts, strict=True):
+            if detector.kernel is not None and any(s.rule.detector == detector.name for s in self.plan.specs):
+                detector.kernel(self._scratch.samples, self._scratch.order[:0], *layout.params, *layout.memory)
+
+    def _fan_out(self, batch: ReadingBatch, events: Array, n_events: int, i: int, e: int) -> tuple[int, int, int]:
+        """Fill the samples with the next slice of work; return (next reading, next event, samples)."""
+        plan, scratch = self.plan, self._scratch
+        i, e, n, _ = fan_out(
+            batch.sensor,
+            batch.time_ms,
+            batch.value,
+            batch.quality,
+            batch.lane,
+            events,
+            n_events,
+            plan.first,
+            plan.feeds,
+            plan.lane_detector,
+            i,
+            e,
+            scratch.samples,
+            scratch.starts,
+            scratch.order,
+        )
+        return i, e, n
+
+    def _features(self) -> None:
+        """Let every detector turn its samples' values into features."""
+        plan, scratch = self.plan, self._scratch
+        starts = scratch.starts.tolist()
+        for d, detector in enumerate(plan.detectors):
+            if detector.kernel is not None and starts[d] < starts[d + 1]:
+                layout = plan.layouts[d]
+                mine = scratch.order[starts[d] : starts[d + 1]]
+                detector.kernel(scratch.samples, mine, *layout.params, *layout.memory)
+
+    def _latch(self, n: int) -> int:
+        """Run n samples through the latches; return how many outcomes there are in the scratch."""
+        plan, scratch, traces = self.plan, self._scratch, self._traces
+        scratch.outcomes, changed, _ = kernels.latch_samples(
+            scratch.samples,
+            n,
+            plan.lanes,
+            plan.latches,
+            plan.rules,
+            plan.limits,
+            plan.members,
+            traces.points,
+            traces.counts,
+            traces.free,
+            scratch.outcomes,
+        )
+        return int(changed)
 
     def _watch(self, batch: ReadingBatch, now_ms: int, heard: GatewayHeard) -> tuple[Array, int]:
         """Run the watchdogs over the batch; return what they found, in order of receive time."""
@@ -155,6 +200,12 @@ class Engine:
         if not self._is_started:
             start_ms = min([now_ms, *batch.received_ms[:1].tolist(), *news_ms[:1].tolist()])
             self.begin(start_ms)
+        n_events = self._bark(batch, news_gateway, np.array(kinds, np.uint8), news_ms, now_ms)
+        return scratch.events, n_events
+
+    def _bark(self, batch: ReadingBatch, news_gateway: Array, news_kind: Array, news_ms: Array, now_ms: int) -> int:
+        """Call the watchdogs' kernel; it leaves the earliest deadline to come and the events in their places."""
+        plan, scratch = self.plan, self._scratch
         self._soonest, scratch.events, n_events, _ = watchdogs.watch(
             batch.sensor,
             batch.quality,
@@ -162,7 +213,7 @@ class Engine:
             batch.value,
             batch.received_ms,
             news_gateway,
-            np.array(kinds, np.uint8),
+            news_kind,
             news_ms,
             now_ms,
             plan.guards,
@@ -172,7 +223,7 @@ class Engine:
             self._soonest,
             scratch.events,
         )
-        return scratch.events, n_events
+        return int(n_events)
 
     def begin(self, start_ms: int) -> None:
         """Let the grace periods of watchdogs that never ran begin at `start_ms`; else the first step's stamp does."""
@@ -189,7 +240,7 @@ class Engine:
         heard = np.full(len(guards), kernels.NEVER, np.int64)
         heard[is_gateway] = plan.gates["heard_ms"][guards["subject"][is_gateway]]
         heard[~is_gateway] = plan.watched["heard_ms"][guards["subject"][~is_gateway]]
-        running = guards["base_ms"] != kernels.NEVER
+        running = (guards["base_ms"] != kernels.NEVER) & (guards["state"] == watchdogs.ARMED)
         guards["base_ms"][running] = np.maximum(heard, guards["base_ms"])[running] + down_ms
         gone = plan.gates["offline_ms"] != kernels.NEVER
         plan.gates["offline_ms"][gone] += down_ms

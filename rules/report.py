@@ -116,7 +116,9 @@ def _row(cells: Sequence[str], tag: str = "td") -> str:
 
 
 def _level(level: Priority) -> str:
-    return f'<span class="p{int(level)}">{SHAPES[level]} {level.colour_zh}<span class="en"> {level.colour}</span></span>'
+    return (
+        f'<span class="p{int(level)}">{SHAPES[level]} {level.colour_zh}<span class="en"> {level.colour}</span></span>'
+    )
 
 
 def _overruns(overruns: Sequence[Overrun]) -> str:

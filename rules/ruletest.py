@@ -9,6 +9,9 @@
           - {at: 8m, rule: flood-depth-underpass, mill-underpass.depth: red, sight: stale}
           - {at: 25m, rule: flood-depth-underpass, mill-underpass.depth: normal}
 
+A level may name what an officer sees of the alarm as well: `red/unack`, `normal/unack` (over, nobody has looked),
+`red/hidden` (a cause explains it), `normal/none`; that needs the desk, which `citypulse test` brings.
+
 A series is promtool's notation, one item per interval: `5` is one reading, `5x3` that value and three more,
 `5+2x3` is 5 7 9 11, `5-2x3` is 5 3 1 -1, `_` is no reading, `_x3` three of them. `5?` is SUSPECT and `5!` FAIL.
 """
@@ -19,7 +22,7 @@ import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -43,12 +46,27 @@ from .engine import Engine
 START_MS = 1_767_542_400_000  # midnight in Hangzhou, Monday 5 January 2026
 READINGS_MAX = 1_000_000  # per test: a series is written by hand, so more is a slip of the pen
 
+ALARM_WORDS = ("none", "unack", "acked", "hidden")
+"""What an officer sees: no alarm kept, one to acknowledge, an acknowledged one, one hidden behind its cause."""
+
 _COLOURS = {p.colour: p for p in Priority}
 _SIGHTS = ("good", "blind", "stale")
 _UNIT_MS = {"ms": 1, "s": 1000, "min": 60_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|min|s|m|h|d)")
 _NUMBER = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
 _ITEM = re.compile(rf"(?P<value>{_NUMBER})(?P<step>[+-]\d+(?:\.\d+)?)?(?P<grade>[?!])?(?:x(?P<times>\d+))?")
+
+
+class Onlooker(Protocol):
+    """Follows a test: the desk, seen from here."""
+
+    def step(self, transitions: Sequence[Transition], batch: ReadingBatch, now_ms: int) -> None:
+        """Take one step's changes."""
+        ...
+
+    def alarm(self, rule: str, scope: str) -> str:
+        """Return the word of ALARM_WORDS for a rule's alarm now."""
+        ...
 
 
 class RuleTestError(ValueError):
@@ -64,6 +82,8 @@ class Expectation:
     scope: str
     level: Priority | None
     sight: str | None = None
+    alarm: str | None = None  # a key of ALARM_WORDS
+    place: str = ""  # file:line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +144,13 @@ def _known(word: str, words: Sequence[str], what: str) -> str:
     raise RuleTestError(f"{what} {word!r} is not known" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
-def read_test(node: Mapping[str, Any], rules: Sequence[Rule], table: SensorTable) -> RuleTest:
-    """Turn one parsed YAML test into a RuleTest; RuleTestError says what is wrong with it."""
+def read_test(
+    node: Mapping[str, Any], rules: Sequence[Rule], table: SensorTable, places: Sequence[str] = ()
+) -> RuleTest:
+    """Turn one parsed YAML test into a RuleTest; RuleTestError says what is wrong with it.
+
+    places: file:line of each of its expectations, for the failures.
+    """
     for key in node:
         _known(key, ["name", "rule", "interval", "series", "expect", "raises"], "key")
     ids = sorted({rule.id for rule in rules})
@@ -135,7 +160,7 @@ def read_test(node: Mapping[str, Any], rules: Sequence[Rule], table: SensorTable
         raise RuleTestError(f"test {name!r} has no series: nothing would happen")
     series = {_known(str(s), table.ids, "sensor"): read_series(str(text)) for s, text in node["series"].items()}
     expect: list[Expectation] = []
-    for line in node.get("expect", ()):
+    for k, line in enumerate(node.get("expect", ())):
         rest = {str(key): value for key, value in line.items()}
         if "at" not in rest:
             raise RuleTestError(f"test {name!r}: an expectation needs `at`")
@@ -146,7 +171,8 @@ def read_test(node: Mapping[str, Any], rules: Sequence[Rule], table: SensorTable
             _known(str(sight), _SIGHTS, "sight")
         scopes = sorted({scope for r in rules if r.id == rule for scope in r.scopes})
         for scope, level in rest.items():
-            word = _known(str(level), [*_COLOURS, "normal"], "level")
+            colour, _, alarm = str(level).partition("/")
+            word = _known(colour, [*_COLOURS, "normal"], "level")
             expect.append(
                 Expectation(
                     at_ms=at_ms,
@@ -154,6 +180,8 @@ def read_test(node: Mapping[str, Any], rules: Sequence[Rule], table: SensorTable
                     scope=_known(scope, scopes, f"scope of rule {rule!r}"),
                     level=_COLOURS.get(word),
                     sight=sight,
+                    alarm=_known(alarm, ALARM_WORDS, "alarm state") if alarm else None,
+                    place=places[k] if k < len(places) else "",
                 )
             )
     raises = {_known(str(r), ids, "rule"): int(n) for r, n in (node.get("raises") or {}).items()}
@@ -175,6 +203,7 @@ def run_test(
     sites: Mapping[str, Site],
     gateways: Mapping[str, Gateway],
     quantities: Mapping[str, Quantity] | None = None,
+    onlooker: Onlooker | None = None,
 ) -> Outcome:
     """Run one test on a fresh engine of all the city's rules; time is the test's own."""
     engine = Engine(rules, table, sites, gateways, quantities=quantities)
@@ -191,9 +220,13 @@ def run_test(
             for sensor, values in test.series.items()
             if between == 0 and tick < len(values) and values[tick][1] is not Quality.MISSING
         ]
-        transitions += engine.step(_batch(readings, START_MS + moment), START_MS + moment)
+        batch = _batch(readings, START_MS + moment)
+        changed = engine.step(batch, START_MS + moment)
+        transitions += changed
+        if onlooker is not None:
+            onlooker.step(changed, batch, START_MS + moment)
         while waiting and waiting[0].at_ms == moment:
-            failures += _check(engine, waiting.pop(0))
+            failures += _check(engine, waiting.pop(0), onlooker)
     for rule, count in test.raises.items():
         raised = sum(t.rule == rule and t.kind is TransitionKind.RAISE for t in transitions)
         if raised != count:
@@ -213,9 +246,10 @@ def _batch(readings: Sequence[tuple[int, float, Quality]], at_ms: int) -> Readin
     )
 
 
-def _check(engine: Engine, expected: Expectation) -> list[str]:
+def _check(engine: Engine, expected: Expectation, onlooker: Onlooker | None) -> list[str]:
     why = engine.why(expected.rule, expected.scope)
-    where = f"at {duration(expected.at_ms / 1000)} {expected.rule} on {expected.scope}"
+    where = f"{expected.place}: " if expected.place else ""
+    where += f"at {duration(expected.at_ms / 1000)} {expected.rule} on {expected.scope}"
     colour = why.level.colour if why.level is not None else "normal"
     wanted = expected.level.colour if expected.level is not None else "normal"
     found = []
@@ -226,4 +260,10 @@ def _check(engine: Engine, expected: Expectation) -> list[str]:
         found.append(f"{where} is {colour}, expected {wanted}: {why.subject.en} {why.feature.en}; {latches}")
     if expected.sight is not None and why.sight != expected.sight:
         found.append(f"{where} sees {why.sight}, expected {expected.sight}")
+    if expected.alarm is not None:
+        if onlooker is None:
+            raise RuleTestError(f"{where}: `/{expected.alarm}` needs the desk: run it with `citypulse test`")
+        word = onlooker.alarm(expected.rule, expected.scope)
+        if word != expected.alarm:
+            found.append(f"{where}: its alarm is {word}, expected {expected.alarm}")
     return found

@@ -20,6 +20,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "backtest": ("backtest", "Say what a configuration would have done to recorded readings"),
     "suggest": ("suggest", "Suggest a limit from recorded readings, with what it costs"),
     "explain": ("explain", "Explain a sensor's rules, or a diagnostic code"),
+    "why": ("why", "Say why a rule does or does not alarm on a sensor now"),
+    "reload": ("reload", "Have the running service read its configuration again"),
     "schema": ("schema", "Print the JSON Schema of sensors.yaml for editors"),
     "simulate": ("simulate", "Publish a simulated city, or recorded readings, to a broker"),
     "alarms": ("alarms", "List alarms, acknowledge one"),

@@ -176,7 +176,9 @@ def _print(report: Report) -> None:
     if len(report.new.rows) > ROWS_SHOWN:
         click.echo(f"… {len(report.new.rows) - ROWS_SHOWN} 行未列 more rows: --json, --report")
     if report.unknown:
-        click.echo(f"{len(report.unknown)} 个测点未配置 sensors are not configured: {', '.join(list(report.unknown)[:5])}")
+        click.echo(
+            f"{len(report.unknown)} 个测点未配置 sensors are not configured: {', '.join(list(report.unknown)[:5])}"
+        )
     for overrun in report.overruns:
         click.echo(f"超出预算 over budget: {overrun}")
 

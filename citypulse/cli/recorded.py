@@ -24,9 +24,7 @@ def readings_options(command: Any) -> Any:
     """Add `--readings FILE … | --data DIR`, `--since` and `--until`."""
     for option in (
         click.option("--until", "until_ms", default=FAR_MS, type=Instant(), help="Only readings before this instant"),
-        click.option(
-            "--since", "since_ms", default=0, type=Instant(), help="Only readings from this instant on"
-        ),
+        click.option("--since", "since_ms", default=0, type=Instant(), help="Only readings from this instant on"),
         click.option("--store", "store_text", default="duckdb", show_default=True, help="Which store to read"),
         click.option(
             "--data",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import create_model
+from pydantic import BaseModel, create_model
 
 from citypulse.domains import QUANTITIES
 from citypulse.errors import ConfigError
@@ -67,7 +67,7 @@ def inspect_city(path: Path | str, extensions: Extensions) -> Loaded:
     report = Report()
     path = Path(path)
     reading = read_all(path, file_model(extensions), report)
-    city, broker = _whole(reading, path, report)
+    city, broker, quality = _whole(reading, path, report)
     _check_codecs(reading, extensions, report)
     inventory = take_inventory(reading, report)
     desk = set_up_desk(reading, inventory, extensions, report)
@@ -75,7 +75,7 @@ def inspect_city(path: Path | str, extensions: Extensions) -> Loaded:
     is_sound = reading.is_whole and not any(d.severity is Severity.ERROR for d in report.found)
     if is_sound:
         lint(reading, inventory, bindings, desk, report)
-    made = _made(city, broker, reading, inventory, desk, bindings) if is_sound and city and broker else None
+    made = _made(city, broker, reading, inventory, desk, bindings, quality) if is_sound and city and broker else None
     return Loaded(
         city=made,
         # Warnings of a broken configuration mislead: a rule may match nothing because its site was left out.
@@ -90,24 +90,27 @@ def inspect_city(path: Path | str, extensions: Extensions) -> Loaded:
 
 def file_model(extensions: Extensions) -> type[FileIn]:
     """Return the file's model with a section for every detector in rules and overrides."""
-    return _file_model(tuple(extensions.detectors))
+    return _file_model(tuple(extensions.detectors), extensions.quality)
 
 
 @functools.cache
-def _file_model(detectors: tuple[str, ...]) -> type[FileIn]:
+def _file_model(detectors: tuple[str, ...], quality: type[BaseModel] | None) -> type[FileIn]:
     # What a section holds is checked when its rule is bound: only then are units and cadence known.
     sections: dict[str, Any] = dict.fromkeys(detectors, (dict[str, Any] | None, None))
     rule = create_model("Rule", __base__=RuleIn, **sections)
     override = create_model("Override", __base__=OverrideIn, **sections)
-    return create_model("File", __base__=FileIn, rules=(tuple[rule, ...], ()), overrides=(tuple[override, ...], ()))
+    fields: dict[str, Any] = {"rules": (tuple[rule, ...], ()), "overrides": (tuple[override, ...], ())}
+    if quality is not None:
+        fields["quality"] = (quality | None, None)
+    return create_model("File", __base__=FileIn, **fields)
 
 
-def _whole(reading: Reading, path: Path, report: Report) -> tuple[CityIn | None, BrokerIn | None]:
-    """Return the city and broker sections: each must be given exactly once over all files."""
+def _whole(reading: Reading, path: Path, report: Report) -> tuple[CityIn | None, BrokerIn | None, Any]:
+    """Return the city, broker and quality sections: each at most once over all files, the first two at least once."""
     found: dict[str, Any] = {}
     for document in reading.documents:
-        for key in ("city", "broker"):
-            value = getattr(document.model, key)
+        for key in ("city", "broker", "quality"):
+            value = getattr(document.model, key, None)
             node = document.root.key(key)
             if value is not None and key in found:
                 report.add("E301", node, f"`{key}` is given twice", "keep it in one file")
@@ -119,7 +122,7 @@ def _whole(reading: Reading, path: Path, report: Report) -> tuple[CityIn | None,
         for key in ("city", "broker"):
             if key not in found:
                 report.add_file("E101", shown_name(path), f"`{key}` is missing", f"add `{key}:`")
-    return found.get("city"), found.get("broker")
+    return found.get("city"), found.get("broker"), found.get("quality")
 
 
 def _check_timezone(city: CityIn, node: Node, report: Report) -> None:
@@ -146,6 +149,7 @@ def _made(
     inventory: Inventory,
     desk: Desk,
     bindings: list[Binding],
+    quality: Any,
 ) -> CityConfig:
     return CityConfig(
         name=text_of(city.name),
@@ -163,4 +167,5 @@ def _made(
         fingerprint=reading.fingerprint,
         files=tuple(s.name for s in reading.sources),
         areas=inventory.areas,
+        quality=quality,
     )

@@ -15,9 +15,10 @@ class Extensions:
     """The tables a configuration may name entries of; `citypulse/app.py` builds it from the real ones.
 
     detectors: rule section name → settings model · codecs: names a gateway may speak · channels: kind of
-    channel → settings model.
+    channel → settings model · quality: model of the `quality:` section, None where there is no quality control.
     """
 
     detectors: Mapping[str, type[DetectorSettings]] = field(default_factory=dict)
     codecs: frozenset[str] = frozenset()
     channels: Mapping[str, type[BaseModel]] = field(default_factory=dict)
+    quality: type[BaseModel] | None = None

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from citypulse.model import ReadingBatch, SensorTable
+from citypulse.model import CityConfig, ReadingBatch, SensorTable
 
 from .columns import ALONE, MEMORY, Neighbours, blank_memory, blank_rings, compile_rules
 from .kernel import grade
@@ -94,6 +94,11 @@ class QualityControl:
         ids = [sensor.id if sensor else "" for sensor in table.sensors]
         return cls.of_sensors(settings, ids, [float(sensor.cadence_s) if sensor else 60.0 for sensor in table.sensors])
 
+    @classmethod
+    def of_config(cls, config: CityConfig, table: SensorTable) -> QualityControl | None:
+        """Build what the configuration's `quality:` section asks for, None where it asks for nothing."""
+        return None if config.quality is None else cls.of_table(config.quality, table)
+
     def apply(self, batch: ReadingBatch, depth: NDArray[np.float64] | None = None) -> Graded:
         """Grade a batch in its order. `batch.quality` is rolled in (0 means it has none).
 
@@ -103,11 +108,17 @@ class QualityControl:
         flags = np.empty(n, np.uint8)
         tests = np.empty(n, np.uint32)
         amended = np.empty((n, 5), np.int64)
-        count = grade(
-            batch.sensor, batch.time_ms, batch.value, _NO_DEPTH if depth is None else depth, batch.received_ms,
-            batch.quality, batch.lane, self._compiled.rules, self._compiled.members,
-            self._memory, self._ring_ms, self._ring, flags, tests, amended,
-        )  # fmt: skip
+        columns = (
+            _plain(batch.sensor, np.int32),
+            _plain(batch.time_ms, np.int64),
+            _plain(batch.value, np.float64),
+            _NO_DEPTH if depth is None else _plain(depth, np.float64),
+            _plain(batch.received_ms, np.int64),
+            _plain(batch.quality, np.uint8),
+            _plain(batch.lane, np.uint8),
+        )
+        rules, members = self._compiled.rules, self._compiled.members
+        count = grade(*columns, rules, members, self._memory, self._ring_ms, self._ring, flags, tests, amended)
         amended = amended[:count]
         return Graded(
             flags=flags,
@@ -141,6 +152,11 @@ class QualityControl:
         for name in MEMORY.names or ():
             self._memory[name] = state[name]
         self._ring_ms[:], self._ring[:] = state["ring_ms"], state["ring"]
+
+
+def _plain(column: NDArray[Any], kind: Any) -> NDArray[Any]:
+    """Return a column in the one layout the kernel is compiled for: another would be compiled for seconds, live."""
+    return np.require(column, kind, ("C", "W"))
 
 
 def named_beside(quality: SensorQuality | None) -> set[str]:

@@ -19,6 +19,7 @@ from rules.detector import Detector, LaneSpec, Layout
 from rules.example import Example, Readings, daily, merged
 
 from . import multivariate_kernels as kernels
+from .multivariate_axes import CHANNELS_MAX
 
 _METHODS = {"vote": kernels.VOTE, "pca": kernels.PCA}
 
@@ -27,8 +28,9 @@ class Multivariate(DetectorSettings):
     """Times are counted in beats: `beat`, or the slowest channel's cadence.
 
     `agree`: channels that must be unusual together (vote). `smooth`: a moving average before anything else.
-    `follow`: how fast a channel's centre moves to where the channel is; null = never after the warm-up.
-    `extreme`: the share of deviations within the usual extreme. `memory`: how long that remembers; null = the warm-up.
+    `follow`: how fast a channel's centre moves to where the channel is. `extreme`: the share of deviations within
+    the usual extreme. `memory`: how long that remembers. `learn`: `always`, or only in the `warm_up`, after which
+    centre and extreme stay (but for `freeze_for`): for test beds and short runs.
     `needed` of the last `window` beats must reach the limit (a binomial event discriminator, as in EPA CANARY).
     `freeze_at`: a row this unusual does not stretch the usual extreme, for at most `freeze_for`; then it has become
     normal.
@@ -41,17 +43,18 @@ class Multivariate(DetectorSettings):
     scope: ClassVar[Literal["site"]] = "site"
     limits_in: ClassVar[Literal["none"]] = "none"
     method: Literal["vote", "pca"] = "vote"
-    agree: int = Field(default=2, ge=1, le=kernels.CHANNELS_MAX)
+    agree: int = Field(default=2, ge=1, le=CHANNELS_MAX)
     beat: DurationS | None = Field(default=None, gt=0)
     smooth: DurationS = Field(default=0.0, ge=0)
-    follow: DurationS | None = Field(default=300.0, gt=0)
+    learn: Literal["always", "warm_up"] = "always"
+    follow: DurationS = Field(default=300.0, gt=0)
     stretch: float = Field(default=2.0, gt=0)
     extreme: float = Field(default=0.99, gt=0.5, lt=1)
-    memory: DurationS | None = Field(default=604_800.0, gt=0)
+    memory: DurationS = Field(default=604_800.0, gt=0)
     warm_up: int = Field(default=1440, ge=50, le=1_000_000)
     window: int = Field(default=8, ge=1, le=kernels.WINDOW_MAX)
     needed: int = Field(default=5, ge=1, le=kernels.WINDOW_MAX)
-    freeze_at: float | None = Field(default=0.85, gt=0)
+    freeze_at: float = Field(default=0.85, gt=0)
     freeze_for: DurationS = Field(default=86_400.0, gt=0)
     gap: DurationS = Field(default=3600.0, gt=0)
     share: float = Field(default=0.9, gt=0, le=1)
@@ -63,9 +66,9 @@ class Multivariate(DetectorSettings):
         return self
 
 
-def _beats(duration_s: float | None, beat_s: float) -> float:
-    """Return a duration in beats, at least one; never (None) is infinite."""
-    return np.inf if duration_s is None else max(duration_s / beat_s, 1.0)
+def _beats(duration_s: float, beat_s: float) -> float:
+    """Return a duration in beats, at least one."""
+    return max(duration_s / beat_s, 1.0)
 
 
 def arrays(settings: Sequence[Multivariate], channels: Sequence[int], cadence_s: Sequence[float]) -> tuple[Any, ...]:
@@ -76,28 +79,29 @@ def arrays(settings: Sequence[Multivariate], channels: Sequence[int], cadence_s:
     n = len(settings)
     params = np.zeros(n, kernels.PARAMS)
     for row, (one, count, cadence) in enumerate(zip(settings, channels, cadence_s, strict=True)):
-        if not 1 <= count <= kernels.CHANNELS_MAX:
-            raise ValueError(f"multivariate looks at 1 to {kernels.CHANNELS_MAX} channels of a site, not {count}")
+        if not 1 <= count <= CHANNELS_MAX:
+            raise ValueError(f"multivariate looks at 1 to {CHANNELS_MAX} channels of a site, not {count}")
         beat = one.beat or cadence
+        stays = one.learn == "warm_up"
         params[row] = (
             count,
             _METHODS[one.method],
             min(one.agree, count),
             max(round(beat * 1000), 1),
             _beats(one.smooth, beat),
-            _beats(one.follow, beat),
+            np.inf if stays else _beats(one.follow, beat),
             one.stretch,
             one.extreme,
-            _beats(one.memory, beat),
+            np.inf if stays else _beats(one.memory, beat),
             one.warm_up,
             one.window,
             one.needed,
-            np.inf if one.freeze_at is None else one.freeze_at,
+            one.freeze_at,
             round(_beats(one.freeze_for, beat)),
             round(one.gap * 1000),
             one.share,
         )
-    wide = kernels.CHANNELS_MAX
+    wide = CHANNELS_MAX
     return (
         params,
         np.zeros(n, kernels.SITE),

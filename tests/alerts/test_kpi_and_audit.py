@@ -127,7 +127,7 @@ def test_an_extension_in_the_last_minutes_and_a_repair_in_no_time_are_shown():
     world.raises(level=YELLOW)
     order = world.order().id
     world.does(ADA, "order.accept", order)
-    world.wait(24 * 3600 - 300)
+    world.wait((world.order().due_ms - world.now_ms) / 1000 - 300)
     world.does(LEAD, "order.extend", order, reason="parts")
     world.does(ADA, "order.arrive", order)
     world.wait(5)

@@ -123,12 +123,12 @@ def test_the_lead_cannot_close_what_nobody_has_checked():
 
 
 def test_a_botched_repair_goes_back_to_the_crew_by_itself():
-    world, order = fed_back()
+    world, _ = fed_back()
     world.readings("mill.depth", 40)  # the alarm never cleared
     back = world.order()
     assert back.state is OrderState.HANDLING
     assert back.rework_count == 1
-    assert back.due_ms == T0 + (22 * 60 + 30 + 60) * 60_000 + 3_600_000 * 3  # half a working day: Monday 13:30
+    assert back.due_ms == T0 + 28 * 3_600_000  # half a working day: Monday 14:00
     assert back.first_due_ms == MONDAY_EVENING
     rework = [e for e in world.ledger.events if e.kind == "rework"]
     assert "still in alarm" in rework[0].because
@@ -327,6 +327,12 @@ def test_another_units_crew_cannot_accept():
     assert "belongs to pumps" in refused.message
 
 
+def test_a_red_order_runs_in_natural_time_sunday_or_not():
+    world = World()
+    world.raises(level=RED)
+    assert world.order().due_ms == T0 + 2 * 3_600_000
+
+
 def test_deferring_pauses_the_clock_and_the_review_date_resumes_it():
     world = World()
     world.raises(level=YELLOW)
@@ -341,7 +347,8 @@ def test_deferring_pauses_the_clock_and_the_review_date_resumes_it():
     back = world.order()
     assert back.state is OrderState.HANDLING
     assert back.paused_s == pytest.approx(2 * 86_400)
-    assert back.due_ms == order.due_ms + 2 * 86_400_000
+    assert order.due_ms == MONDAY_EVENING
+    assert back.due_ms == T0 + 73 * 3_600_000, "from Tuesday 11:00 the whole working day is left: Wednesday 11:00"
     assert not [e for e in world.ledger.events if e.kind == "supervised"]
 
 
@@ -379,7 +386,7 @@ def test_extensions_one_preset_by_the_lead_one_more_by_the_boss_and_no_third():
     world.does(ADA, "order.extend", order.id, reason="parts")
     assert world.order().extensions == 0, "asking is not getting"
     world.does(LEAD, "order.extend", order.id, reason="parts")
-    assert world.order().due_ms == order.due_ms + 12 * 3_600_000
+    assert world.order().due_ms == T0 + 52 * 3_600_000  # half a working day more: Tuesday 14:00
     assert world.order().first_due_ms == order.first_due_ms
     assert "second needs boss" in world.asks(LEAD, "order.extend", order.id, reason="more").message
     later = world.order().due_ms + 3_600_000
@@ -409,7 +416,8 @@ def test_a_mis_dispatch_gives_the_new_crew_its_whole_time():
     world.wait(600)
     world.does(LEAD, "order.return", order.id, reason="wrong crew", mis_dispatch=True)
     world.does(DUTY, "order.redispatch", order.id, team="bo")
-    assert world.order().due_ms == world.now_ms + 24 * 3_600_000
+    assert world.order().due_ms == MONDAY_EVENING
+    assert world.order().data["clocks"]["T4"]["start_ms"] == world.now_ms
 
 
 def test_lamps_light_once_each_and_red_puts_the_order_under_supervision():

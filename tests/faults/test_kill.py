@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(not is_installed(), reason="needs mosquitto; .ci
 SITES = 6
 CADENCE_MS = 10_000
 # Time limits of orders run on the wall's clock, and a killed run takes longer on it: lamps may differ, nothing else.
-BY_THE_WALL = frozenset({"lamp", "supervised"})
+BY_THE_WALL = frozenset({"lamp", "supervised", "reminded"})
 # What the sensors say happens at their own time; that an order was attached is dated when we did it.
 BY_THE_SENSOR = frozenset({"raised", "level", "worsened", "eased", "cleared", "data_loss", "data_back"})
 

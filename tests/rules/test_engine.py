@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from citypulse.errors import BugError
 from citypulse.ledger.packing import dump, load
 from citypulse.model import Gap, GatewayHeard, Lane, Priority, Quality, ReadingBatch
-from rules.fanout import SAMPLES_MAX
+from rules.fanout import SAMPLES_MAX, fan_out
+from rules.watchdogs import watch
 from tests.rules.world import MIN, S, World, limit, rule, said, sensor
 
 MILL, HARBOUR, PH, GAS = "mill-underpass.depth", "harbour-road.depth", "mill-underpass.ph", "harbour-road.ch4"
@@ -168,6 +169,29 @@ def test_a_batch_of_many_slices_says_the_same_as_small_ones():
     whole = w.fresh().step(batch, end_ms)
     assert len(whole) > 1000
     assert repr(in_pieces(w.fresh(), batch, [], end_ms, range(0, n, 999))) == repr(whole)
+
+
+def test_warming_up_changes_nothing():
+    w = small_city()
+    w.run([(60 * k, NAMES[k % 4], 12.0) for k in range(40)])
+    before = w.engine.state()
+    w.engine.warm_up()
+    assert same_state(w.engine.state(), before)
+
+
+@pytest.mark.skipif(IS_INTERPRETED, reason="nothing is compiled")
+def test_columns_that_are_read_only_or_strided_are_taken_without_compiling_again():
+    w = small_city()
+    batch = w.batch([(60 * k, NAMES[k % 4], 12.0) for k in range(40)])
+    expected = repr(w.fresh().step(batch, 4000 * S))
+    kinds = len(fan_out.signatures), len(watch.signatures)
+    strided = batch.take(np.repeat(np.arange(40), 2)).take(slice(None, None, 2))
+    frozen = batch.take(slice(None))
+    for column in (frozen.sensor, frozen.time_ms, frozen.value, frozen.quality, frozen.lane, frozen.received_ms):
+        column.flags.writeable = False
+    assert repr(w.fresh().step(strided, 4000 * S)) == expected
+    assert repr(w.fresh().step(frozen, 4000 * S)) == expected
+    assert (len(fan_out.signatures), len(watch.signatures)) == kinds
 
 
 # ── a reload with changed rules ─────────────────────────────────────────────────────────────────

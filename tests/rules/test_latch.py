@@ -233,3 +233,40 @@ def test_it_agrees_with_the_definition_on_any_input(limits, steps, gap, accepts)
 def test_the_origin_of_every_limit_travels_with_its_crossing():
     (out,) = world(limit("red", "at_least", 27)).run([(0, MILL, 30)])
     assert out.crossed[0].origin == HERE
+
+
+# ── metamorphic: what every engineer assumes about the knobs (alarms.md 8, I26 and I27) ──────────
+
+WALK = st.lists(st.sampled_from([0.0, 8.0, 12.0, 14.0, 15.0, 18.0, 30.0]), min_size=1, max_size=80)
+
+
+def alarm_story(values, **knobs):
+    """Return how often it raised, and in which minutes it stood in alarm."""
+    w = world(limit("red", "at_least", **({"value": 15.0, "deadband": 1.0, "on": 60.0, "off": 120.0} | knobs)))
+    out = w.run(w.series(MILL, values))
+    minutes, since = set(), None
+    for t in out:
+        if t.kind.value == "raise":
+            since = t.event_ms
+        else:
+            minutes |= set(range(since, t.event_ms, 60 * S))
+            since = None
+    if since is not None:
+        minutes |= set(range(since, len(values) * 60 * S, 60 * S))
+    return sum(t.kind.value == "raise" for t in out), minutes
+
+
+@settings(max_examples=EXAMPLES // 3 + 1, deadline=None)
+@given(WALK)
+def test_a_higher_limit_is_never_longer_in_alarm(values):
+    _, low = alarm_story(values, value=15.0)
+    _, high = alarm_story(values, value=18.0)
+    assert high <= low
+
+
+@settings(max_examples=EXAMPLES // 3 + 1, deadline=None)
+@given(WALK, st.sampled_from([{"deadband": 4.0}, {"on": 180.0}, {"off": 600.0}]))
+def test_a_wider_deadband_or_a_longer_delay_never_raises_more_often(values, knob):
+    usual, _ = alarm_story(values)
+    patient, _ = alarm_story(values, **knob)
+    assert patient <= usual

@@ -74,7 +74,7 @@ def test_a_single_row_however_wild_is_not_five_of_eight():
 
 def test_pca_sees_channels_part_that_always_moved_together():
     rows = site(n=2000)
-    settings_ = {"method": "pca", "follow": None, "memory": None, "warm_up": 1440, "smooth": 300, "share": 0.6}
+    settings_ = {"method": "pca", "learn": "warm_up", "warm_up": 1440, "smooth": 300, "share": 0.6}
     healthy = features(rows, **settings_)
     rows[1700:, 3] += 2.0  # within its own range of the first day, but without its companion
     parted = features(rows, **settings_)
@@ -114,7 +114,7 @@ def test_a_state_that_lasts_longer_than_the_freeze_becomes_normal():
     rows = site(n=5000)
     rows[2000:, 0] += 1
     rows[2000:, 1] += 2
-    changes = {"follow": None, "freeze_for": 600 * 60.0}
+    changes = {"follow": 30 * 86_400.0, "freeze_for": 600 * 60.0}
     scores = features(rows, **changes)
     assert (scores[2010:2500] > 1.2).all()
     assert np.nanmax(scores[3500:]) < 1.2
@@ -125,7 +125,7 @@ def test_silence_in_an_alarm_does_not_make_its_level_the_new_centre():
     rows[2000:, 0] += 1
     rows[2000:, 1] += 2
     rows[2100:2300] = np.nan
-    scores = features(rows, follow=None)
+    scores = features(rows, learn="warm_up")
     assert (scores[2310:2400] > 1.2).all()
 
 

@@ -1,0 +1,96 @@
+"""`citypulse why RULE SCOPE`: why a rule does, or does not, alarm on a sensor, site or gateway at this moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .show import data_option, json_option, print_json
+
+STATES = {"normal": "正常", "pending": "等待延时", "active": "告警", "clearing": "等待恢复"}
+SIGHT = {"good": "数据正常", "blind": "数据中断", "stale": "告警中数据中断"}
+SEEN = {"good": "可信", "suspect": "存疑", "loss": "缺失"}
+COLOURS = {"red": "红", "orange": "橙", "yellow": "黄", "blue": "蓝"}
+
+
+@click.command()
+@click.argument("rule")
+@click.argument("scope")
+@data_option
+@json_option
+def command(rule: str, scope: str, data_dir: Path, as_json: bool) -> None:
+    """Explain rule RULE on SCOPE (a sensor, site or gateway id): samples, limits, timers, what hides it, file:line."""
+    from .client import Client
+
+    view = Client.of(data_dir).get("/api/v1/why", rule=rule, scope=scope)
+    if "latches" not in view:
+        cure = "规则未用于此对象; 用 citypulse explain 查看对象上的规则 | `citypulse explain SENSOR` lists its rules"
+        click.echo(f"{view.get('message', 'no answer')}: {cure}", err=True)
+        raise click.exceptions.Exit(1)
+    if as_json:
+        print_json(view)
+        return
+    click.echo("\n".join(lines_of(view)))
+
+
+def lines_of(view: dict[str, Any]) -> list[str]:
+    """Write an explanation as lines, 中文 and English."""
+    name = view["name"]
+    colour = view["colour"]
+    stand = f"{COLOURS[colour]}级告警 in alarm, {colour}" if colour else "无告警 not in alarm"
+    lines = [
+        f"{view['rule']}  {name['zh']} {name['en']}  →  {view['scope']}: {stand}",
+        f"  规则 rule     版本 version {view['version']}, {view['origin']} ({view['detector']})",
+    ]
+    if view["source"]:
+        lines.append(f"  依据 source   {view['source']}")
+    last = f"{view['feature']['zh']} | {view['feature']['en']}, {view['last_at']}" if view["last_at"] else "— none yet"
+    lines.append(f"  最新 latest   {last}")
+    lines.append(f"  质量 quality  {SIGHT[view['sight']]} {view['sight']}; 缺数策略 gap: {view['gap']}")
+    lines += [f"  限值 limit    {text}" for text in _limits(view)]
+    lines += [f"  告警 alarm    {text}" for text in _alarm(view["alarm"])]
+    lines += [f"  抑制源 may be hidden by  {parent}" for parent in view["inhibited_by"]]
+    if view["samples"]:
+        lines.append("  样本 samples")
+        lines += [
+            f"    {s['time_at']}  {'—' if s['x'] is None else format(s['x'], '.6g'):>10}  {SEEN[s['seen']]} {s['seen']}"
+            for s in view["samples"]
+        ]
+    return lines
+
+
+def _limits(view: dict[str, Any]) -> Iterator[str]:
+    for latch in view["latches"]:
+        state = f"{STATES[latch['state']]} {latch['state']}"
+        timers = ""
+        if latch["since_at"]:
+            timers += f", 始于 since {latch['since_at']}"
+        if latch["good_at"]:
+            timers += f", 转好 good since {latch['good_at']}"
+        if latch["due_at"]:
+            timers += f", 到点 due {latch['due_at']}"
+        yield (
+            f"{COLOURS[latch['colour']]} {latch['colour']} {latch['sign']} {latch['limit']:g} {latch['unit']}"
+            f" (回差 deadband {latch['deadband']:g}, 延时 delays {latch['on_delay_s']:g}/{latch['off_delay_s']:g} s)"
+            f": {state}{timers}  {latch['origin']}"
+        )
+
+
+def _alarm(alarm: dict[str, Any] | None) -> Iterator[str]:
+    if alarm is None:
+        return
+    acked = f"已确认 acknowledged by {alarm['acked_by']}" if alarm["is_acked"] else "未确认 not acknowledged"
+    yield f"{alarm['id']}  ISA {alarm['isa']}, {alarm['condition']}, {acked}, 发生 raised {alarm['raised_at']}"
+    for cause in alarm["suppressed_by"]:
+        yield f"被抑制 hidden by {cause}"
+    for cause in alarm["stale_by"]:
+        yield f"看不见现场 out of sight because of {cause}"
+    if alarm["shelved_until_at"]:
+        yield f"搁置至 shelved until {alarm['shelved_until_at']}"
+    if alarm["is_out_of_service"]:
+        yield "停用 out of service"
+    if alarm["order_id"]:
+        yield f"工单 work order {alarm['order_id']}"
