@@ -182,6 +182,8 @@ class Deliverer:
         """Send one notice if it is still wanted; False when the channel itself seems to be down."""
         notice = leased.notice
         if not self._outbox.is_wanted(leased):
+            if isinstance(self._outbox, Remembers):  # else its lease runs out and it comes round again
+                self._outbox.obsolete(leased, reason="no longer wanted when its turn came")
             self._note(name, skipped=1)
             return True
         if (

@@ -1,4 +1,4 @@
-"""Backtest: the live grader, engine and desk over recorded readings, with time as an argument. What runs here is what runs.
+"""Backtest: the live grader, engine and desk over recorded readings, with time as an argument.
 
 Promise: the same readings give the same alarms as `City.tick`, however they are cut into portions. A recorded reading
 counts as received at its own time; it is calibrated already.
@@ -185,7 +185,7 @@ class _Tally:
 
     def span(self, names: Sequence[str], known: Callable[[str], bool]) -> Span:
         whole = hashlib.blake2b(b"".join(d.digest() for d in self.digests), digest_size=16)
-        unknown = {names[k]: int(self.seen[k]) for k in np.flatnonzero(self.seen) if not known(names[k])}
+        unknown = {names[k]: int(self.seen[k]) for k in np.flatnonzero(self.seen).tolist() if not known(names[k])}
         return Span(
             readings=self.readings,
             since_ms=self.since_ms,
@@ -200,8 +200,9 @@ def backtest(
 ) -> tuple[Span, tuple[Outcome, ...], History]:
     """Run all configurations over the same readings in one pass; return what was read, the outcomes, and the history.
 
-    until_ms: how far time goes on after the last reading (watchdogs bark on the way); by default not at all. Files that
-    turn out not to be in order of time are read again, sorted in memory: that is the history returned. Raises CityError.
+    until_ms: how far time goes on after the last reading (watchdogs bark on the way); by default not at all. Files
+    that turn out not to be in order of time are read again, sorted in memory: that is the history returned. Raises
+    CityError when there are no readings, or none of a configured sensor.
     """
     try:
         span, outcomes = _run(configs, history, until_ms, show)
@@ -283,9 +284,8 @@ def _series(parts: Sequence[tuple[NDArray[np.int64], NDArray[np.float64]]]) -> S
     time_ms = np.concatenate([np.empty(0, np.int64), *(t for t, _ in parts)])
     value = np.concatenate([np.empty(0), *(v for _, v in parts)])
     if len(time_ms) > POINTS_MAX:
-        kept = sorted(
-            {i for group in np.array_split(np.arange(len(time_ms)), POINTS_MAX // 2) for i in _ends(group, value)}
-        )
+        groups = np.array_split(np.arange(len(time_ms)), POINTS_MAX // 2)
+        kept = sorted({i for group in groups for i in _ends(group, value)})
         time_ms, value = time_ms[kept], value[kept]
     return Series(time_ms=time_ms, value=value)
 

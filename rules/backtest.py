@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -69,7 +69,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One label with its verdict; `lead_ms` is how long before the label's start the first alarm came (or after: < 0)."""
+    """One label with its verdict; `lead_ms`: how long before the label's start the first alarm came (after: < 0)."""
 
     label: Label
     verdict: Verdict
@@ -111,25 +111,24 @@ def read_labels(path: Path, instant: Callable[[str], int], places: Iterable[str]
             if not any(cells) or cells[0].startswith("#") or (line == 1 and cells[1:2] == ["start"]):
                 continue
             try:
-                if len(cells) < 3:
-                    raise ValueError("sensor_or_site,start,end[,name] expected")
-                if cells[0] not in known:
-                    raise ValueError(f"{cells[0]!r} is neither a sensor nor a site")
-                label = Label(
-                    place=cells[0],
-                    start_ms=instant(cells[1]),
-                    end_ms=instant(cells[2]),
-                    name=cells[3] if len(cells) > 3 and cells[3] else cells[0],
-                    line=line,
-                )
-                if label.end_ms < label.start_ms:
-                    raise ValueError("it ends before it starts")
-                labels.append(label)
+                labels.append(_label(cells, line, instant, known))
             except ValueError as error:
                 wrong.append(f"{path}:{line}: {error}")
     if wrong:
         raise LabelsError("\n".join(wrong))
     return tuple(sorted(labels, key=lambda label: (label.start_ms, label.place)))
+
+
+def _label(cells: Sequence[str], line: int, instant: Callable[[str], int], known: Container[str]) -> Label:
+    if len(cells) < 3:
+        raise ValueError("sensor_or_site,start,end[,name] expected")
+    if cells[0] not in known:
+        raise ValueError(f"{cells[0]!r} is neither a sensor nor a site")
+    name = cells[3] if len(cells) > 3 and cells[3] else cells[0]
+    label = Label(place=cells[0], start_ms=instant(cells[1]), end_ms=instant(cells[2]), name=name, line=line)
+    if label.end_ms < label.start_ms:
+        raise ValueError("it ends before it starts")
+    return label
 
 
 def score(occurrences: Sequence[Occurrence], labels: Sequence[Label], *, early_ms: int, until_ms: int) -> Score:
@@ -204,7 +203,7 @@ class Difference:
 
 
 def differences(old: Sequence[Occurrence], new: Sequence[Occurrence], *, until_ms: int) -> tuple[Difference, ...]:
-    """Pair alarms of the same rule and scope whose times overlap, each with the nearest start; the rest came or went."""
+    """Pair alarms of the same rule and scope that overlap, each with the nearest start; the rest came or went."""
     before, after = _by_key(old), _by_key(new)
     found: list[Difference] = []
     for key in sorted(before.keys() | after.keys()):

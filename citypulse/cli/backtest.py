@@ -84,9 +84,9 @@ def command(
     labels = None if labels_path is None else labels_in(labels_path, configs)
     if bounds.missed is not None and labels is None:
         raise click.UsageError("--budget-missed needs --labels")
-    with opened((*files, *more), data_dir, store_text, since_ms=since_ms, until_ms=until_ms) as (history, source):
+    with opened((*files, *more), data_dir, store_text, since_ms=since_ms, until_ms=until_ms) as (recorded, source):
         with progress("回测 backtest") as show:
-            span, outcomes, history = backtest(configs, history, show=show)
+            span, outcomes, history = backtest(configs, recorded, show=show)
         for problem in history.problems[:20]:
             click.echo(str(problem), err=True)
         report = build(

@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from citypulse.model import Notice
+from citypulse.model import Notice, NoticeKind
 
 from . import schema as s
 from .sqlite import Reader, Writer
@@ -82,8 +82,24 @@ class Outbox:
         return sorted(leased, key=lambda one: (one.notice.level, one.id))
 
     def is_wanted(self, leased: LeasedNotice) -> bool:
-        """Say whether this lease still stands: not obsolete meanwhile, and not run out and taken by another."""
-        return self._finds(sa.select(_o.id).where(*self._mine(leased)))
+        """Say whether it should still be sent: the lease stands, and what it calls for is not seen to or hidden.
+
+        A call about an alarm that somebody has acknowledged, shelved or taken out of service, or that its cause
+        hides by now, would only wake people for nothing.
+        """
+        if not self._finds(sa.select(_o.id).where(*self._mine(leased))):
+            return False
+        n = leased.notice
+        if n.subject_kind != "alarm" or n.kind not in (NoticeKind.RAISED, NoticeKind.WORSENED):
+            return True
+        a = s.alarm.c
+        is_seen_to = sa.or_(
+            a.is_acked.is_(True),
+            a.shelved_until_ms.is_not(None),
+            a.is_out_of_service.is_(True),
+            a.suppressed_by != "[]",
+        )
+        return not self._finds(sa.select(a.id).where(a.id == n.subject, is_seen_to))
 
     def _finds(self, query: sa.Select[Any]) -> bool:
         with self._reader.connection() as connection:

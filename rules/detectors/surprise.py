@@ -17,6 +17,7 @@ from rules.detector import Detector, LaneSpec, Layout
 from rules.example import Example, Readings, daily
 
 from . import surprise_kernels as kernels
+from . import surprise_views as views
 
 
 class Surprise(DetectorSettings):
@@ -29,13 +30,13 @@ class Surprise(DetectorSettings):
 
     limits_in: ClassVar[Literal["none"]] = "none"
     warm_up: int = Field(default=288, ge=64, le=kernels.WARM_UP_MAX)
-    agree: int = Field(default=4, ge=1, le=kernels.ALL_VIEWS)
+    agree: int = Field(default=4, ge=1, le=views.ALL_VIEWS)
     quiet: int = Field(default=1440, ge=kernels.BLOCKS)
     clock: DurationS = Field(default=8 * 3600.0, ge=-43_200, le=50_400)
 
 
 def arrays(settings: Sequence[Surprise]) -> tuple[Any, ...]:
-    """Return (params, *memory) for one lane per settings, as `kernels.step` takes them; about 22 kB a lane."""
+    """Return (params, *memory) for one lane per settings, as `kernels.step` takes them; about 12 kB a lane."""
     n = len(settings)
     params = np.zeros(n, kernels.PARAMS)
     for row, one in enumerate(settings):
@@ -46,16 +47,16 @@ def arrays(settings: Sequence[Surprise]) -> tuple[Any, ...]:
     return (
         params,
         lanes,
-        np.zeros((n, kernels.RING)),
-        np.zeros((n, kernels.RING)),
-        np.zeros((n, kernels.HOURS)),
-        np.zeros((n, kernels.HOURS)),
-        np.zeros((n, kernels.VIEWS, 2)),
-        np.zeros((n, kernels.VIEWS, kernels.CELLS), np.float32),
-        np.zeros((n, kernels.HOURS, kernels.HOUR_CELLS + 1), np.float32),
+        np.zeros((n, views.RING)),
+        np.zeros((n, views.RING)),
+        np.zeros((n, views.HOURS)),
+        np.zeros((n, views.HOURS)),
+        np.zeros((n, views.VIEWS, 2)),
+        np.zeros((n, views.VIEWS, kernels.CELLS), np.uint16),
+        np.zeros((n, views.HOURS, kernels.HOUR_CELLS + 1), np.uint16),
         np.zeros((n, kernels.BLOCKS)),
         np.zeros((n, longest)),
-        np.zeros((n, longest), np.int64),
+        np.zeros((n, longest), np.uint8),
     )
 
 

@@ -20,29 +20,22 @@ from numpy.typing import NDArray
 
 from rules.detector import SKIP, SUSPECT, Array
 
-Record = Any  # one row of a structured array
+from .surprise_views import ALL_VIEWS, HOUR_VIEW, HOURS, VIEWS, look
 
-SCALES = np.array([1, 4, 16, 64], np.int64)
-RING = 64  # the longest scale; a power of two
-MEANS, STEPS, RESIDUALS = 4, 4, 3
-VIEWS = MEANS + STEPS + RESIDUALS  # with histograms of their own …
-HOUR_VIEW = VIEWS  # … and the value given the hour
-ALL_VIEWS = VIEWS + 1
+Record = Any  # one row of a structured array
 
 BINS = 40  # over the range of the warm-up; as many again on each side, then TAIL bins per doubling
 TAIL = 4
 TAIL_BINS = 12 * TAIL  # twelve doublings: a value 4,000 ranges away is in the last bin with all that lies beyond
 CELLS = 3 * BINS + 2 * TAIL_BINS
-HOURS = 24
 HOUR_BINS = 20  # coarser, for an hour holds a 24th of the readings
 HOUR_CELLS = 3 * HOUR_BINS
 HOUR_REACH = 3  # hours on either side that count as the same time of day
-DAYS = 6.0  # an hour's usual value is the mean of about its last six days
-DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 PRIOR = 0.3  # a bin never seen counts as 0.3 readings
 BLOCKS = 16  # the recent past of the declustering, in blocks
 WARM_UP_MAX = 2048
+COUNT_MAX = 60_000  # of a cell; then all counts of the lane are halved: bounded, and the far past fades
 
 PARAMS = np.dtype(
     [
@@ -56,6 +49,7 @@ PARAMS = np.dtype(
 LANE = np.dtype(
     [
         ("seen", np.int64),
+        ("counted", np.float64),  # readings in the histograms
         ("hour", np.int64),  # the present hour of day; -1 = none yet
         ("hour_sum", np.float64),
         ("hour_n", np.float64),
@@ -88,97 +82,51 @@ def _hour_cell(value: float, low: float, high: float) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _usual_of_hour(lane: Record, hour: int, means: NDArray[np.float64], days: NDArray[np.float64]) -> float:
-    """Return what is usual at this hour, from it (twice) and its neighbours; before any hour is full, the mean."""
-    total = weight = 0.0
-    for d in range(-1, 2):
-        h = (hour + d) % HOURS
-        if days[h] > 0.0:
-            w = 2.0 if d == 0 else 1.0
-            total += w * means[h]
-            weight += w
-    return total / weight if weight > 0.0 else lane["mean"]
-
-
-@njit(cache=True, nogil=True)
-def _look(
-    time_ms: int,
-    value: float,
-    lane: Record,
-    ring: NDArray[np.float64],
-    residuals: NDArray[np.float64],
-    hour_means: NDArray[np.float64],
-    hour_days: NDArray[np.float64],
-    views: NDArray[np.float64],
-) -> int:
-    """Take one reading into the rings and hour means, write what each view sees into `views`, return the hour."""
-    hour = (time_ms // HOUR_MS) % HOURS
-    if hour != lane["hour"]:
-        old = lane["hour"]
-        if old >= 0 and lane["hour_n"] > 0.0:
-            hour_days[old] += 1.0
-            hour_means[old] += (lane["hour_sum"] / lane["hour_n"] - hour_means[old]) / min(hour_days[old], DAYS)
-        lane["hour"] = hour
-        lane["hour_sum"] = lane["hour_n"] = 0.0
-    n = lane["seen"]
-    lane["mean"] += (value - lane["mean"]) / (n + 1.0)
-    residual = value - _usual_of_hour(lane, hour, hour_means, hour_days)
-    lane["hour_sum"] += value
-    lane["hour_n"] += 1.0
-
-    for s in range(STEPS):
-        back = SCALES[s]
-        views[MEANS + s] = value - ring[(n - back) & (RING - 1)] if n >= back else 0.0
-    ring[n & (RING - 1)] = value
-    residuals[n & (RING - 1)] = residual
-    total, k = 0.0, 0
-    for s in range(MEANS - 1):
-        while k < SCALES[s] and k <= n:
-            total += ring[(n - k) & (RING - 1)]
-            k += 1
-        views[s] = total / k
-    views[MEANS - 1] = ring.sum() / min(n + 1, RING)  # the rest of a young ring is zero
-    total, k = 0.0, 0
-    for s in range(RESIDUALS):
-        while k < SCALES[s] and k <= n:
-            total += residuals[(n - k) & (RING - 1)]
-            k += 1
-        views[MEANS + STEPS + s] = total / k
-    lane["seen"] = n + 1
-    return hour
+def _halve(counts: NDArray[np.uint16]) -> None:
+    for row in range(counts.shape[0]):
+        for cell in range(counts.shape[1]):
+            counts[row, cell] //= np.uint16(2)
 
 
 @njit(cache=True, nogil=True)
 def _count(
     views: NDArray[np.float64],
     hour: int,
+    lane: Record,
     ranges: NDArray[np.float64],
-    counts: NDArray[np.float32],
-    hour_counts: NDArray[np.float32],
+    counts: NDArray[np.uint16],
+    hour_counts: NDArray[np.uint16],
     shares: NDArray[np.float64],
-    seen: float,
 ) -> None:
-    """Write the share of the past that looked alike, per view, then count the reading. seen: readings before it."""
+    """Write the share of the past that looked alike, per view, then count the reading."""
+    counted = lane["counted"]
+    fullest = 0
     for v in range(VIEWS):
         low, high = ranges[v, 0], ranges[v, 1]
         cell = _cell(views[v], (low + high) * 0.5, (high - low) / BINS)
-        alike = counts[v, cell]
+        alike = float(counts[v, cell])
         if cell > 0:
-            alike += counts[v, cell - 1]
+            alike += float(counts[v, cell - 1])
         if cell < CELLS - 1:
-            alike += counts[v, cell + 1]
-        shares[v] = (alike + PRIOR) / (seen + 1.0)
-        counts[v, cell] += 1.0
+            alike += float(counts[v, cell + 1])
+        shares[v] = (alike + PRIOR) / (counted + 1.0)
+        counts[v, cell] += np.uint16(1)
+        fullest = max(fullest, counts[v, cell])
     cell = _hour_cell(views[0], ranges[0, 0], ranges[0, 1])
     alike = total = 0.0
     for d in range(-HOUR_REACH, HOUR_REACH + 1):
         h = (hour + d) % HOURS
-        total += hour_counts[h, HOUR_CELLS]
+        total += float(hour_counts[h, HOUR_CELLS])
         for j in range(max(0, cell - 1), min(HOUR_CELLS, cell + 2)):
-            alike += hour_counts[h, j]
+            alike += float(hour_counts[h, j])
     shares[HOUR_VIEW] = (alike + PRIOR) / (total + 1.0)
-    hour_counts[hour, cell] += 1.0
-    hour_counts[hour, HOUR_CELLS] += 1.0
+    hour_counts[hour, cell] += np.uint16(1)
+    hour_counts[hour, HOUR_CELLS] += np.uint16(1)
+    lane["counted"] = counted + 1.0
+    if max(fullest, hour_counts[hour, HOUR_CELLS]) >= COUNT_MAX:
+        _halve(counts)
+        _halve(hour_counts)
+        lane["counted"] *= 0.5
 
 
 @njit(cache=True, nogil=True)
@@ -189,10 +137,10 @@ def _begin(
     hour_means: NDArray[np.float64],
     hour_days: NDArray[np.float64],
     ranges: NDArray[np.float64],
-    counts: NDArray[np.float32],
-    hour_counts: NDArray[np.float32],
+    counts: NDArray[np.uint16],
+    hour_counts: NDArray[np.uint16],
     first_values: NDArray[np.float64],
-    first_times: NDArray[np.int64],
+    first_hours: NDArray[np.uint8],
     views: NDArray[np.float64],
     shares: NDArray[np.float64],
 ) -> None:
@@ -210,8 +158,9 @@ def _begin(
     hour_means[:] = 0.0
     hour_days[:] = 0.0
     for i in range(n):
-        hour = _look(first_times[i], first_values[i], lane, ring, residuals, hour_means, hour_days, views)
-        _count(views, hour, ranges, counts, hour_counts, shares, float(i))
+        hour = np.int64(first_hours[i])
+        look(hour, first_values[i], lane, ring, residuals, hour_means, hour_days, views)
+        _count(views, hour, lane, ranges, counts, hour_counts, shares)
 
 
 @njit(cache=True, nogil=True)
@@ -265,24 +214,24 @@ def take(
     hour_means: NDArray[np.float64],
     hour_days: NDArray[np.float64],
     ranges: NDArray[np.float64],
-    counts: NDArray[np.float32],
-    hour_counts: NDArray[np.float32],
+    counts: NDArray[np.uint16],
+    hour_counts: NDArray[np.uint16],
     records: NDArray[np.float64],
     first_values: NDArray[np.float64],
-    first_times: NDArray[np.int64],
+    first_hours: NDArray[np.uint8],
     views: NDArray[np.float64],
     shares: NDArray[np.float64],
 ) -> float:
     """Take one reading of one sensor; return its surprise in nats (0 unless a record), NaN during the warm-up."""
-    local_ms = time_ms + rule["day_offset_ms"]
+    hour = (time_ms + rule["day_offset_ms"]) // HOUR_MS % HOURS
     n = lane["seen"]
-    hour = _look(local_ms, value, lane, ring, residuals, hour_means, hour_days, views)
+    look(hour, value, lane, ring, residuals, hour_means, hour_days, views)
     if n >= rule["warm_up"]:
-        _count(views, hour, ranges, counts, hour_counts, shares, float(n))
+        _count(views, hour, lane, ranges, counts, hour_counts, shares)
         nats: float = _report(rule, lane, records, _mean_surprise(shares, rule["agree"]))
         return nats
     first_values[n] = value
-    first_times[n] = local_ms
+    first_hours[n] = hour
     for v in range(VIEWS):
         ranges[v, 0] = min(ranges[v, 0], views[v]) if n > 0 else views[v]
         ranges[v, 1] = max(ranges[v, 1], views[v]) if n > 0 else views[v]
@@ -297,7 +246,7 @@ def take(
             counts,
             hour_counts,
             first_values,
-            first_times,
+            first_hours,
             views,
             shares,
         )
@@ -315,11 +264,11 @@ def feature(
     hour_means: NDArray[np.float64],
     hour_days: NDArray[np.float64],
     ranges: NDArray[np.float64],
-    counts: NDArray[np.float32],
-    hour_counts: NDArray[np.float32],
+    counts: NDArray[np.uint16],
+    hour_counts: NDArray[np.uint16],
     records: NDArray[np.float64],
     first_values: NDArray[np.float64],
-    first_times: NDArray[np.int64],
+    first_hours: NDArray[np.uint8],
 ) -> None:
     """Replace each sample's value by its surprise; the warm-up says nothing."""
     views = np.empty(ALL_VIEWS)
@@ -343,7 +292,7 @@ def feature(
             hour_counts[row],
             records[row],
             first_values[row],
-            first_times[row],
+            first_hours[row],
             views,
             shares,
         )
@@ -365,11 +314,11 @@ def step(
     hour_means: NDArray[np.float64],
     hour_days: NDArray[np.float64],
     ranges: NDArray[np.float64],
-    counts: NDArray[np.float32],
-    hour_counts: NDArray[np.float32],
+    counts: NDArray[np.uint16],
+    hour_counts: NDArray[np.uint16],
     records: NDArray[np.float64],
     first_values: NDArray[np.float64],
-    first_times: NDArray[np.int64],
+    first_hours: NDArray[np.uint8],
 ) -> NDArray[np.float64]:
     """Take n readings given as columns, in order; return n surprises, NaN during a lane's warm-up or for no value."""
     scores = np.full(len(times_ms), np.nan)
@@ -392,7 +341,7 @@ def step(
                 hour_counts[k],
                 records[k],
                 first_values[k],
-                first_times[k],
+                first_hours[k],
                 views,
                 shares,
             )

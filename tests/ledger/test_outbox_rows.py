@@ -6,7 +6,7 @@ import pytest
 
 from citypulse.ledger import Ledger, Tick
 from citypulse.model import NoticeKind, Priority
-from tests.ledger.ledger_cast import T0, a_notice, effects_of
+from tests.ledger.ledger_cast import T0, a_notice, an_alarm, effects_of
 
 LEASE_MS = 30_000
 
@@ -192,3 +192,24 @@ def test_whether_a_target_may_have_heard_of_a_subject_is_known(ledger):
     assert ledger.outbox.obsolete(other, reason="never told of it")
     assert not ledger.outbox.obsolete(other, reason="twice")
     assert states(ledger) == {"k1": "delivered", "k2": "leased", "k3": "obsolete"}
+
+
+def test_a_call_about_an_acknowledged_alarm_is_not_wanted_but_its_end_is(ledger):
+    seen_to = an_alarm(is_acked=True)
+    ledger.commit(Tick(number=1, now_ms=T0, effects=effects_of(alarms=[seen_to])))
+    put(ledger, a_notice("call", seen_to.id, kind=NoticeKind.RAISED))
+    (call,) = ledger.outbox.lease(T0, 10, LEASE_MS)
+    assert not ledger.outbox.is_wanted(call)
+    ledger.outbox.obsolete(call, reason="test")
+    put(ledger, a_notice("end", seen_to.id, kind=NoticeKind.CLEARED))
+    (end,) = ledger.outbox.lease(T0, 10, LEASE_MS)
+    assert ledger.outbox.is_wanted(end)
+
+
+def test_what_later_news_overtakes_before_it_was_sent_is_dropped(ledger):
+    put(ledger, a_notice("first", "alarm-1", kind=NoticeKind.RAISED))
+    put(ledger, a_notice("second", "alarm-1", kind=NoticeKind.WORSENED))
+    put(ledger, a_notice("other", "alarm-2", kind=NoticeKind.RAISED))
+    leased = ledger.outbox.lease(T0, 10, LEASE_MS)
+    assert sorted(one.notice.idem_key for one in leased) == ["other", "second"]
+    assert states(ledger)["first"] == "obsolete"

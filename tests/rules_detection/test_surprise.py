@@ -113,6 +113,19 @@ def test_the_state_can_be_saved_in_the_middle_and_taken_up_again():
     np.testing.assert_array_equal(surprises(times[half:], values[half:], state=saved), surprises(times, values)[half:])
 
 
+def test_counts_stay_bounded_and_the_far_past_fades():
+    n = 70_000
+    times = np.arange(n, dtype=np.int64) * 5 * MIN_MS
+    values = 30 + np.random.default_rng(3).integers(0, 2, n).astype(float)
+    state = arrays([Surprise()])
+    scores = surprises(times, values, state=state)
+    counts, counted = state[7], float(state[1]["counted"][0])
+    assert counts.max() <= surprise.kernels.COUNT_MAX
+    assert counted < n
+    assert counts[0, 0].sum() == pytest.approx(counted, rel=0.01)
+    assert np.nanmax(scores[60_000:]) < 7
+
+
 @pytest.mark.parametrize("wrong", [{"warm_up": 10}, {"agree": 13}, {"quiet": 0}, {"bins": 3}])
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, int]):
     with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -40,9 +40,9 @@ class Town:
         self.folder, self.broker, self.service = folder, broker, service
         self.seq = 0
 
-    def write(self, rules: str, sites: int = 2) -> None:
+    def write(self, rules: str, sites: int = 2, log_path: str = "notices.jsonl") -> None:
         """Replace the file at once, as careful editors do."""
-        text = small_city.text(sites=sites, broker_port=self.broker.port, rules=rules)
+        text = small_city.text(sites=sites, broker_port=self.broker.port, rules=rules, log_path=log_path)
         (self.folder / "new.yaml").write_text(text, encoding="utf-8")
         (self.folder / "new.yaml").replace(self.folder / "city.yaml")
 
@@ -121,6 +121,16 @@ def test_a_sensor_that_is_added_is_taken_without_a_restart(town: Town) -> None:
     assert "u-000003.depth" in [s["id"] for s in town.service.get("/api/v1/sensors")]
 
 
+def test_a_changed_channel_gets_the_next_notice(town: Town) -> None:
+    before = town.counts()["applied"]
+    town.write(RULES, sites=4, log_path="elsewhere.jsonl")
+    until(lambda: town.counts()["applied"] > before)
+    town.say("u-000004.depth", 130.0)
+    there = town.folder / "data" / "elsewhere.jsonl"
+    until(lambda: there.exists() and "u-000004" in there.read_text("utf-8"))
+    assert "u-000004" not in (town.folder / "data" / "notices.jsonl").read_text("utf-8")
+
+
 def test_why_says_limits_timers_samples_and_the_line(town: Town) -> None:
     town.say("u-000001.depth", 50.0)
     run = until(lambda: (r := town.verb("why", "depth", "u-000001.depth")).returncode == 0 and r)
@@ -137,7 +147,7 @@ def test_why_says_limits_timers_samples_and_the_line(town: Town) -> None:
 def test_a_kill_after_a_reload_comes_back_under_the_new_rules(town: Town) -> None:
     before = town.counts()["applied"]
     ids = {a["id"] for a in town.alarms()}
-    town.write(RULES.replace("100 cm", "80 cm"), sites=3)
+    town.write(RULES.replace("100 cm", "80 cm"), sites=4)
     until(lambda: town.counts()["applied"] > before)
     town.service.kill()
     town.service.start()
