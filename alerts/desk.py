@@ -84,7 +84,7 @@ class Desk:
         for transition in transitions:
             self._take(pen, transition)
             # At once, not at the tick's end: which notices there are must not depend on how input fell into ticks.
-            # What a later one overtakes before it was sent, the outbox drops.
+            # What a later call overtakes before it was sent, the outbox drops.
             self._announce(pen)
         self.book.count(batch)
         for command in commands:

@@ -94,7 +94,8 @@ def page(report: Report, clock: Callable[[int], str]) -> str:
         f"<title>回测 Backtest · {_both(report.city)}</title><style>{STYLE}</style></head><body>",
         f'<p class="eyebrow">回测报告 Backtest · {_both(report.city)}</p>',
         f'<h1 class="{"bad" if report.overruns else ""}">{escape(verdict.zh)}<small>{escape(verdict.en)}</small></h1>',
-        f"<p>{escape(clock(report.since_ms))} – {escape(clock(report.until_ms))} · {report.readings:,} 条读数 readings</p>",
+        f"<p>{escape(clock(report.since_ms))} – {escape(clock(report.until_ms))}"
+        f" · {report.readings:,} 条读数 readings</p>",
         _overruns(report.overruns),
         _figures(report),
         _days(report),

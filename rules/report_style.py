@@ -7,7 +7,8 @@ STYLE = """
 *{box-sizing:border-box}
 body{margin:2rem auto;max-width:68rem;padding:0 1rem;color:var(--ink);background:#fff;
  font:15px/1.5 "Noto Sans SC","PingFang SC","Microsoft YaHei",system-ui,sans-serif;font-variant-numeric:tabular-nums}
-h1{font-size:1.6rem;line-height:1.3;margin:.2rem 0}h1 small{display:block;font-size:1rem;font-weight:400;color:var(--soft)}
+h1{font-size:1.6rem;line-height:1.3;margin:.2rem 0}
+h1 small{display:block;font-size:1rem;font-weight:400;color:var(--soft)}
 h1.bad{color:#c1121f}h2{font-size:1.1rem;margin:1.8rem 0 .4rem}h3{font-size:1rem;margin:1.2rem 0 .3rem}
 .eyebrow,.cap{color:var(--soft);font-size:.85rem;margin:.2rem 0}
 .over{border:2px solid #c1121f;padding:.2rem 1rem;margin:1rem 0}.over h2{margin:.4rem 0}

@@ -150,29 +150,9 @@ def bars(counts: Sequence[int], *, label: str, most: int = 400) -> str:
     grouped = [sum(counts[k : k + step]) for k in range(0, len(counts), step)]
     top = max(grouped, default=0) or 1
     wide = max(2.0, min(14.0, 600 / max(1, len(grouped))))
-    parts = [
-        f'<svg class="bars" viewBox="0 0 {wide * len(grouped):.0f} 44" preserveAspectRatio="none" role="img" '
-        f'aria-label="{escape(label)}"><title>{escape(label)}</title>'
-    ]
+    head = f'<svg class="bars" viewBox="0 0 {wide * len(grouped):.0f} 44" preserveAspectRatio="none" role="img" '
+    parts = [head + f'aria-label="{escape(label)}"><title>{escape(label)}</title>']
     for k, n in enumerate(grouped):
         tall = 40 * n / top
         parts.append(f'<rect x="{k * wide:.1f}" y="{42 - tall:.1f}" width="{wide - 0.8:.1f}" height="{tall:.1f}"/>')
     return "".join(parts) + "</svg>"
-
-
-def curve(points: Sequence[tuple[float, float]], *, marked: int | None, labels: tuple[str, str]) -> str:
-    """Return a curve through (x, y) points, one of them marked; labels of the axes."""
-    if not points:
-        return ""
-    xs, ys = [p[0] for p in points], [p[1] for p in points]
-    top_x, top_y = max(xs) or 1.0, max(ys) or 1.0
-    at = [(52 + 480 * px / top_x, 140 - 120 * py / top_y) for px, py in points]
-    dots = "".join(
-        f'<circle cx="{px:.1f}" cy="{py:.1f}" r="{5 if k == marked else 2.5}"/>' for k, (px, py) in enumerate(at)
-    )
-    listed = " ".join(f"{px:.1f},{py:.1f}" for px, py in at)
-    return (
-        f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"><path class="frame" d="M52 10V140H540"/>'
-        f'<polyline class="trace" points="{listed}"/>{dots}<text x="540" y="158" class="tick end">{escape(labels[0])}'
-        f'</text><text x="56" y="14" class="tick">{escape(labels[1])}</text></svg>'
-    )

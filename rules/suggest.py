@@ -63,7 +63,7 @@ def poisson(count: int) -> tuple[float, float]:
 
 
 def candidates(features: NDArray[np.float64], limit: Limit, count: int = CANDIDATES) -> tuple[float, ...]:
-    """Return limits to try, the mild ones first: quantiles of what was measured towards the limit's side, and it itself.
+    """Return limits to try, the mild ones first: quantiles of what was measured on the limit's side, and itself.
 
     features: the rule's own feature (value, slope …) as it was, a sample of any length.
     """

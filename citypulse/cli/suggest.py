@@ -108,7 +108,7 @@ def _print(found: Suggestion) -> None:
             mark,
             written(found.rule, p.value, found.unit),
             "█" * round(BAR * p.per_day / top),
-            f"{number(p.per_day)} ({number(p.per_day_low)}–{number(p.per_day_high)})",
+            f"{p.per_day:.2g} ({p.per_day_low:.2g}–{p.per_day_high:.2g})",
         ]
         if has_labels:
             row += [

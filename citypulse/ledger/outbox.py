@@ -47,8 +47,9 @@ class Outbox:
     ) -> list[LeasedNotice]:
         """Take at most `limit` due notices for `lease_ms`, most serious and oldest first.
 
-        Of several notices to one target about one subject only the first unfinished is given out: nobody hears
-        "cleared" before "raised". `channels` limits the choice, so that one dead channel does not hold the others up.
+        A call about an alarm that a later one to the same target has overtaken is dropped, if nobody tried to send it. Of
+        several notices to one target about one subject only the first unfinished is given out: nobody hears "cleared"
+        while "raised" may still be on its way. `channels` limits the choice, so that one dead channel does not hold the others up.
         """
         waiting, earlier = s.outbox.alias("waiting").c, s.outbox.alias("earlier").c
         is_first = ~sa.exists().where(
@@ -74,6 +75,7 @@ class Outbox:
         if not self._finds(chosen.limit(1)):  # look before writing: an idle outbox must not cost a commit each time
             return []
         with self._writer.transaction() as connection:
+            connection.execute(_overtaken())
             rows = connection.execute(take).all()
         leased = [
             LeasedNotice(id=row[0], notice=s.NOTICES.noun(row[1:-1]), attempt=row[-1], lease_until_ms=now_ms + lease_ms)
@@ -175,7 +177,11 @@ class Outbox:
 
 
 def _overtaken() -> sa.Update:
-    """Drop unsent news of an alarm that later news to the same target has overtaken: after an outage, one word each."""
+    """Drop unsent calls about an alarm that a later call to the same target has overtaken: after an outage, one each.
+
+    An end overtakes nothing: what came and went unseen still has to be acknowledged, so it is told whole.
+    """
+    calls = (NoticeKind.RAISED.value, NoticeKind.WORSENED.value)
     later = s.outbox.alias("later")
     is_overtaken = sa.exists().where(
         later.c.subject == _o.subject,
@@ -183,9 +189,10 @@ def _overtaken() -> sa.Update:
         later.c.target == _o.target,
         later.c.id > _o.id,
         later.c.state == "pending",
+        later.c.kind.in_(calls),
     )
     return (
         sa.update(s.outbox)
-        .where(_o.subject_kind == "alarm", _o.state == "pending", _o.attempts == 0, is_overtaken)
+        .where(_o.subject_kind == "alarm", _o.kind.in_(calls), _o.state == "pending", _o.attempts == 0, is_overtaken)
         .values(state="obsolete", last_error="overtaken by later news before it was sent")
     )

@@ -1,4 +1,4 @@
-"""surprise, compiled: the twelve ways it looks at a series: levels, steps, the hour, the distance from the hour's usual."""
+"""surprise, compiled: the twelve ways it looks at a series: level, step, hour, distance from the usual of the hour."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_the_state_can_be_saved_in_the_middle_and_taken_up_again():
 def test_counts_stay_bounded_and_the_far_past_fades():
     n = 70_000
     times = np.arange(n, dtype=np.int64) * 5 * MIN_MS
-    values = 30 + np.random.default_rng(3).integers(0, 2, n).astype(float)
+    values = 30.0 + (np.random.default_rng(3).random(n) < 0.1)
     state = arrays([Surprise()])
     scores = surprises(times, values, state=state)
     counts, counted = state[7], float(state[1]["counted"][0])

@@ -30,7 +30,7 @@ def qartod(data: Path, scorer: Path) -> bool:
     with tempfile.TemporaryDirectory() as name:
         out = str(Path(name) / "flags.jsonl")
         vectors = [str(p) for p in sorted(data.glob("*.jsonl.gz"))]
-        adapter = [str(HERE / "qartod_adapter.py"), "--vectors", *vectors, "--data", str(data), "--out", out]
+        adapter = [str(HERE / "qartod_adapter.py"), "--vectors", *vectors, "--data", str(data.parent), "--out", out]
         if not run("QARTOD: ours, reading by reading", *adapter):
             return False
         return run("QARTOD: compared with ioos_qc", str(scorer), "check", "--vectors", *vectors, "--flags", out)
