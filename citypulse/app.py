@@ -25,7 +25,7 @@ from citypulse.city import City, Source
 from citypulse.clock import Clock, monotonic_s
 from citypulse.config import Extensions, load_city
 from citypulse.health import Health, examine
-from citypulse.journal import Journal
+from citypulse.journal import Journal, UsageState
 from citypulse.ledger import Ledger
 from citypulse.ledger.users import Users
 from citypulse.mailbox import Mailbox
@@ -49,6 +49,7 @@ HEARTBEAT_S = 1.0  # city time: timers are looked at this often when nothing arr
 GROUP_S = 0.010  # real time between the starts of two ticks: what arrives meanwhile shares one fsync
 RETENTION_DAYS = 400  # one flood season and the one before
 ANSWERS_KEPT_S = 7 * 86_400
+NOTICES_KEPT_S = RETENTION_DAYS * 86_400
 WATCH_S = 2.0  # between two looks at the configuration's files
 STOP_WAIT_S = 2.5  # a clean stop takes less than three seconds in all
 log = structlog.get_logger()
@@ -149,7 +150,14 @@ class Service:
 
     @classmethod
     def open(
-        cls, *, config_path: Path, data_dir: Path, broker_url: str | None, clock: Clock, watches: bool = True
+        cls,
+        *,
+        config_path: Path,
+        data_dir: Path,
+        broker_url: str | None,
+        clock: Clock,
+        store: str = "duckdb",
+        watches: bool = True,
     ) -> Service:
         """Open a service from a configuration file. Raises ConfigError, LedgerError, CityError."""
         return cls(
@@ -157,6 +165,7 @@ class Service:
             data_dir=data_dir,
             clock=clock,
             broker_url=broker_url or "",
+            store=store,
             config_path=config_path,
             watches=watches,
         )
@@ -244,10 +253,13 @@ class Service:
     def _prune(self) -> None:
         while self.journal.prune().is_more and not self._stop.is_set():
             continue
+        # Over budget nothing more is taken in; people's commands still are. Gateways keep what we do not take.
+        self.city.is_taking = self.journal.usage().state is not UsageState.OVER
 
     def _forget(self) -> None:
         now_ms = self.clock.now_ms()
         self.ledger.prune_answers(before_ms=now_ms - ANSWERS_KEPT_S * 1000)
+        self.ledger.outbox.prune(before_ms=now_ms - NOTICES_KEPT_S * 1000)
         self.store.retain(now_ms - int(timedelta(days=RETENTION_DAYS).total_seconds() * 1000))
 
     # ── a changed configuration ─────────────────────────────────────────────────────────────────

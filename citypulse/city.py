@@ -94,6 +94,7 @@ class City:
         self._save_snapshot = save_snapshot or journal.save_snapshot
         self._wait = wait
         self._fault = fault
+        self.is_taking = True  # False while the journal is over its disk budget: the inbox fills, the broker waits
         self._number = 0
         self._committed_ms = 0
         self._snapshot_ms = 0
@@ -119,7 +120,7 @@ class City:
     def tick(self, now_ms: int) -> TickReport:
         """Take what waits, think, commit, answer. `now_ms` is cut back to the oldest message still waiting."""
         began_s = monotonic_s()
-        messages = self._inbox.drain(MESSAGES_PER_TICK)
+        messages = self._inbox.drain(MESSAGES_PER_TICK if self.is_taking else 0)
         commands, repeated = self._fresh(self._mailbox.drain())
         now_ms = max(self._horizon(now_ms), self._committed_ms)
         number = self._number + 1

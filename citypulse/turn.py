@@ -52,11 +52,13 @@ class Regime:
     def of(cls, config: CityConfig, table: SensorTable) -> Regime:
         """Make the parts. Takes about a second for a whole city; may run on any thread."""
         registry = Registry(config, table)
+        engine = Engine(config.rules, table, config.sites, config.gateways, quantities=config.quantities)
+        engine.warm_up()  # kernels are loaded or compiled here, never on the heart's thread
         return cls(
             config=config,
             table=table,
             intake=Intake(registry, Gateways(), Grader(registry, QualityControl.of_config(config, table))),
-            engine=Engine(config.rules, table, config.sites, config.gateways, quantities=config.quantities),
+            engine=engine,
         )
 
 

@@ -88,14 +88,14 @@ def verdict_of(report: Report) -> Text:
 def page(report: Report, clock: Callable[[int], str]) -> str:
     """Return the file's text; `clock` writes an instant in the city's own time."""
     verdict = verdict_of(report)
+    span = f"{clock(report.since_ms)} – {clock(report.until_ms)}"
     parts = [
         '<!doctype html><html lang="zh-CN"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<title>回测 Backtest · {_both(report.city)}</title><style>{STYLE}</style></head><body>",
         f'<p class="eyebrow">回测报告 Backtest · {_both(report.city)}</p>',
         f'<h1 class="{"bad" if report.overruns else ""}">{escape(verdict.zh)}<small>{escape(verdict.en)}</small></h1>',
-        f"<p>{escape(clock(report.since_ms))} – {escape(clock(report.until_ms))}"
-        f" · {report.readings:,} 条读数 readings</p>",
+        f"<p>{escape(span)} · {report.readings:,} 条读数 readings</p>",
         _overruns(report.overruns),
         _figures(report),
         _days(report),

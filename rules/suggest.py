@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from citypulse.model import Limit, Rule, Side
 
-from .backtest import Label, Occurrence, Verdict, score
+from .backtest import Label, Occurrence, Verdict, hours_in_alarm, score
 
 Z95 = 1.959964  # two-sided 95 % of a normal
 CANDIDATES = 24
@@ -40,6 +40,7 @@ class Point:
     caught_low: float
     caught_high: float
     unlabelled: int
+    hours_per_day: float  # in alarm, all scopes together: a limit too mild has few alarms, but they never end
     is_current: bool
 
 
@@ -123,6 +124,7 @@ def curve(
                 caught_low=caught_low,
                 caught_high=caught_high,
                 unlabelled=len(judged.unlabelled),
+                hours_per_day=hours_in_alarm(occurrences, until_ms=until_ms) / days,
                 is_current=value == current,
             )
         )
@@ -133,7 +135,8 @@ def choose(points: Sequence[Point], *, per_day_max: float | None) -> int | None:
     """Return the number of the suggested point.
 
     With labels: most incidents caught (within `per_day_max` where given), then fewest alarms. Without labels: the
-    mildest limit that stays within `per_day_max`; None when there is no such bound or nothing keeps it.
+    mildest limit that stays within `per_day_max`, beyond the one with most alarms (before that, alarms are few only
+    because they never end); None when there is no such bound or nothing keeps it.
     """
     allowed = [k for k, p in enumerate(points) if per_day_max is None or p.per_day <= per_day_max]
     if not allowed:
@@ -141,4 +144,5 @@ def choose(points: Sequence[Point], *, per_day_max: float | None) -> int | None:
     if points[0].incidents:
         best = max(allowed, key=lambda k: (points[k].caught, -points[k].alarms, points[k].is_current))
         return best if points[best].caught else None
-    return None if per_day_max is None else allowed[0]
+    busiest = max(range(len(points)), key=lambda k: points[k].alarms)
+    return None if per_day_max is None else next((k for k in allowed if k >= busiest), None)

@@ -21,10 +21,19 @@ from .show import data_option
 @data_option
 @click.option("--broker", default=None, help="mqtt://host:port or mqtts://…, instead of the configured one")
 @click.option("--http", default="127.0.0.1:8080", show_default=True, help="Where the console listens; port 0 picks one")
+@click.option(
+    "--store", default="duckdb", show_default=True, help="Or memory, or influx+http://host:8086?org=…&bucket=…"
+)
 @click.option("--watch/--no-watch", default=True, show_default=True, help="Read changed configuration files again")
 @click.option("--log-json/--log-plain", default=None, help="Log as JSON [default: plain on a terminal]")
 def command(
-    config_path: Path, data_dir: Path, broker: str | None, http: str, watch: bool, log_json: bool | None
+    config_path: Path,
+    data_dir: Path,
+    broker: str | None,
+    http: str,
+    store: str,
+    watch: bool,
+    log_json: bool | None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C; SIGHUP reads the configuration again.
 
@@ -38,7 +47,12 @@ def command(
 
     set_up_logs(as_json=log_json)
     service = Service.open(
-        config_path=config_path, data_dir=data_dir, broker_url=broker, clock=SystemClock(), watches=watch
+        config_path=config_path,
+        data_dir=data_dir,
+        broker_url=broker,
+        clock=SystemClock(),
+        store=store,
+        watches=watch,
     )
     with service, serve_console(service, http, data_dir):
         until_signalled(service)

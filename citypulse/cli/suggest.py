@@ -109,6 +109,7 @@ def _print(found: Suggestion) -> None:
             written(found.rule, p.value, found.unit),
             "█" * round(BAR * p.per_day / top),
             f"{p.per_day:.2g} ({p.per_day_low:.2g}–{p.per_day_high:.2g})",
+            f"{p.hours_per_day:.2g}",
         ]
         if has_labels:
             row += [
@@ -116,7 +117,7 @@ def _print(found: Suggestion) -> None:
                 str(p.unlabelled),
             ]
         rows.append(row)
-    head = ["", "限值 limit", "", "每日告警 alarms a day (95 %)"]
+    head = ["", "限值 limit", "", "每日告警 alarms a day (95 %)", "每日时长 h/d"]
     if has_labels:
         head += ["捕获 caught (95 %)", "无标注 unlabelled"]
     print_table(head, rows, empty="没有候选 no candidates")

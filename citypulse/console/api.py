@@ -86,8 +86,8 @@ async def submit(request: Request, port: CityPort, who: Actor, verb: str, target
     """Hand a command to the heart and answer after its commit: 200 done, 409 refused, 404 unknown, 503 no answer."""
     data = await body_of(request)
     command_id = data.pop("command_id", None) or secrets.token_hex(16)
-    if not isinstance(command_id, str) or len(command_id) > 200:
-        raise BadRequest("command_id must be a string of at most 200 characters")
+    if not isinstance(command_id, str) or len(command_id) > 200 or not command_id.isprintable():
+        raise BadRequest("command_id must be a printable string of at most 200 characters")
     command = Command(id=command_id, verb=verb, target=target, actor=who, at_ms=port.now_ms(), data=data)
     try:
         future = port.submit(command)

@@ -47,9 +47,10 @@ class Outbox:
     ) -> list[LeasedNotice]:
         """Take at most `limit` due notices for `lease_ms`, most serious and oldest first.
 
-        A call about an alarm that a later one to the same target has overtaken is dropped, if nobody tried to send it. Of
-        several notices to one target about one subject only the first unfinished is given out: nobody hears "cleared"
-        while "raised" may still be on its way. `channels` limits the choice, so that one dead channel does not hold the others up.
+        A call about an alarm that a later one to the same target has overtaken is dropped, if nobody tried to send it.
+        Of several notices to one target about one subject only the first unfinished is given out: nobody hears
+        "cleared" while "raised" may still be on its way. `channels` limits the choice, so that one dead channel does
+        not hold the others up.
         """
         waiting, earlier = s.outbox.alias("waiting").c, s.outbox.alias("earlier").c
         is_first = ~sa.exists().where(

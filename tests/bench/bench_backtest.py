@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from citypulse.app import extensions
 from citypulse.backtesting import Trial
 from citypulse.config import load_city
 from citypulse.history import Columns
 
+ROOT = Path(__file__).parents[2]
 START_MS = 1_767_542_400_000
 PORTION = 200_000
 
