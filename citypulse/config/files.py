@@ -70,7 +70,7 @@ def _read_one(
 ) -> None:
     name = shown_name(path)
     if said is not None and not path.is_file():
-        available = sorted(p.stem for p in PACKS.glob("*.yaml"))
+        available = sorted(p.stem for p in PACKS.glob("*.yaml") if "." not in p.stem)  # not their tests
         text = said.text if isinstance(said, Scalar) else ""
         is_pack = text.startswith("pack:")
         hint = did_you_mean(text.removeprefix("pack:"), available, several="packs") if is_pack else f"looked for {name}"
