@@ -198,6 +198,10 @@ _WARNINGS = (
     _code("W212", "网关失联时限太短", "gateway counted as silent too soon",
           "时限不长于最快测点的采样周期，正常时也会报失联。",
           "It is not longer than the cadence of its fastest sensor, so a healthy gateway counts as silent."),
+    _code("W213", "恢复延时超过一周", "takes more than a week to clear",
+          "读数正常一周后报警还挂着，没人会再看它。缩短 off_delay；需要人工复位的用 latch: true。",
+          "An alarm that still stands a week after all is well is looked at by nobody."
+          " Shorten `off_delay`; where somebody must reset it, write `latch: true`."),
 )
 
 # fmt: on

@@ -17,6 +17,9 @@ from .layers import LimitLayer
 from .nodes import Node, Report, walk
 
 _RISING = (Side.AT_LEAST, Side.ABOVE)
+_JUDGES_VALUE = ("threshold", "rain_context")  # detectors of which the feature is the reading itself
+_GOALS = ("at_least", "at_most", "reaches", "falls_to")  # settings that are compared with readings
+CLEARS_WITHIN_S = 7 * 86_400.0  # a return that takes longer is hardly meant
 
 
 def lint(reading: Reading, inventory: Inventory, bindings: Sequence[Binding], desk: Desk, report: Report) -> None:
@@ -26,6 +29,8 @@ def lint(reading: Reading, inventory: Inventory, bindings: Sequence[Binding], de
         sensors = [inventory.sensors[k] for members in binding.rule.sensors for k in members]
         _lint_levels(binding, report)
         _lint_reach(binding, sensors, report)
+        _lint_clearing(binding, report)
+        _lint_goals(binding, sensors, report)
         _lint_pace(binding, sensors, report)
         _lint_order(binding, desk, report)
         _lint_routes(binding, inventory, desk, report)
@@ -65,7 +70,8 @@ def _lint_levels(binding: Binding, report: Report) -> None:
 
 def _lint_reach(binding: Binding, sensors: Sequence[Sensor], report: Report) -> None:
     """A threshold must lie where the sensor can measure, and leave room to clear."""
-    if binding.rule.detector != "threshold" or not sensors:
+    is_scaled = getattr(binding.rule.settings, "effect", "") == "scale"
+    if binding.rule.detector not in _JUDGES_VALUE or is_scaled or not sensors:
         return
     low, high = min(s.low for s in sensors), max(s.high for s in sensors)
     unit = binding.rule.unit
@@ -89,6 +95,38 @@ def _lint_reach(binding: Binding, sensors: Sequence[Sensor], report: Report) -> 
             word = "below" if limit.side in _RISING else "above"
             message = f"{limit.level.colour} would never clear: it needs a value {word} {spell(calm, unit)}"
             report.add("W204", layer.keys.get("deadband", node), message, "make the dead band narrower")
+
+
+def _lint_clearing(binding: Binding, report: Report) -> None:
+    """A count, a ratio or a duration is never below nought, and a return must come within a week."""
+    is_at_least_nought = type(binding.rule.settings).limits_in in ("seconds", "none")
+    for limit in binding.rule.limits:
+        layer = _layer(binding, limit)
+        if layer is None:
+            continue
+        calm = limit.value - limit.deadband
+        if is_at_least_nought and limit.side in _RISING and (calm < 0 or (calm == 0 and limit.side is Side.AT_LEAST)):
+            node = layer.keys.get("deadband", layer.keys[layer.side])
+            message = f"{limit.level.colour} would never clear: it needs less than {calm:g}"
+            report.add("W204", node, message, "make the dead band narrower")
+        if limit.off_delay_s > CLEARS_WITHIN_S:
+            message = f"{limit.level.colour} clears only after {spell_duration(limit.off_delay_s)} of calm"
+            hint = "at most a week; an alarm that somebody must reset is `latch: true`"
+            report.add("W213", layer.keys["off_delay"], message, hint)
+
+
+def _lint_goals(binding: Binding, sensors: Sequence[Sensor], report: Report) -> None:
+    """A value that readings are compared with in the settings must lie where the sensors can measure."""
+    settings: Any = binding.rule.settings
+    for key in _GOALS:
+        value = getattr(settings, key, None)
+        if key not in binding.layers.settings or not isinstance(value, float) or not sensors:
+            continue
+        low, high = min(s.low for s in sensors), max(s.high for s in sensors)
+        if not low <= value <= high:
+            unit = sensors[0].unit
+            message = f"`{key}` {spell(value, unit)} lies outside the sensors' range {low:g} to {spell(high, unit)}"
+            report.add("W201", _setting(binding, key), message, "check the unit; no good reading is ever there")
 
 
 def _lint_pace(binding: Binding, sensors: Sequence[Sensor], report: Report) -> None:

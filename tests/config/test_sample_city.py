@@ -78,7 +78,7 @@ def test_every_sensor_is_watched_for_silence(sample: Loaded) -> None:
 def test_every_kind_of_site_has_a_rule_about_the_city(sample: Loaded) -> None:
     assert sample.city is not None
     kinds = {s.id: s.site_kind for s in sample.city.sensors}
-    judged = {kinds[k] for r in sample.city.rules if not r.is_diagnostic for k in r.scopes}
+    judged = {kinds[k] for r in sample.city.rules if not r.is_diagnostic for members in r.sensors for k in members}
     assert judged == {site.kind for site in sample.city.sites.values()}
 
 
@@ -113,8 +113,9 @@ def test_a_value_equal_to_a_surface_water_limit_is_still_in_its_class(sample: Lo
 
 def test_flood_limits_are_never_bands(sample: Loaded) -> None:
     assert sample.city is not None
+    small_is_bad = {"flood-sewer-surcharge", "flood-underpass-forecast", "flood-canal-forecast"}  # room and time left
     for rule in sample.city.rules:
-        if rule.domain == "flood" and not rule.is_diagnostic and rule.id != "flood-sewer-surcharge":
+        if rule.domain == "flood" and not rule.is_diagnostic and rule.id not in small_is_bad:
             assert {limit.side.value for limit in rule.limits} == {"at_least"}, rule.id
 
 
@@ -136,7 +137,7 @@ def test_who_repairs_never_checks(sample: Loaded) -> None:
 
 
 def test_each_pack_says_proposal_where_no_standard_speaks() -> None:
-    for pack in sorted((ROOT / "rules" / "packs").glob("*.yaml")):
+    for pack in [p for p in sorted((ROOT / "rules" / "packs").glob("*.yaml")) if "." not in p.stem]:
         sources = [line for line in pack.read_text(encoding="utf-8").splitlines() if line.strip().startswith("source:")]
         assert sources, pack.name
         for line in sources:
