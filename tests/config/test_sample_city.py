@@ -146,3 +146,22 @@ def test_each_pack_says_proposal_where_no_standard_speaks() -> None:
                 for word in ("PROPOSAL", "GB", "Singapore", "guide", "published", "规范", "in practice", "products")
             )
             assert has_reference, line
+
+
+def test_a_forecast_of_a_depth_that_no_sensor_can_measure_is_warned_of(real: Extensions, tmp_path: Path) -> None:
+    rule = """
+version: 1
+include: {base}
+rules:
+  - id: new
+    name: {{zh: 新规则, en: New rule}}
+    source: a test
+    applies_to: {{quantity: depth}}
+    forecast: {{reaches: 27 m}}
+    limits: [{{level: red, at_most: 10 min}}]
+"""
+    file = tmp_path / "city.yaml"
+    base = ROOT / "tests" / "golden" / "config" / "base" / "city.yaml"
+    file.write_text(rule.format(base=base), encoding="utf-8")
+    found = [d for d in inspect_city(file, real).diagnostics if d.code == "W201"]
+    assert ["`reaches` 2700 cm lies outside" in str(d) for d in found] == [True]
