@@ -84,17 +84,17 @@ def measure(sensors: int, *, is_skewed: bool = False) -> tuple[float, float]:
                 g = (tick * MESSAGES + m) % gateways
                 own = names[g]
                 if is_skewed:
-                    picked, times = [own[0]] * PER_MESSAGE, [now_ms + turn * 1000 + k for k in range(PER_MESSAGE)]
+                    picked, times = [own[0]] * PER_MESSAGE, [now_ms + turn * 100 + k for k in range(PER_MESSAGE)]
                 else:
                     first = turn * PER_MESSAGE
                     picked = [own[(first + k) % len(own)] for k in range(PER_MESSAGE)]
-                    times = [now_ms + turn * 1000 + k for k in range(PER_MESSAGE)]
+                    times = [now_ms + turn * 100 + k for k in range(PER_MESSAGE)]
                 turn += 1
                 payload = message(picked, times, now_ms)
                 topic = f"city/v1/gw-{g + 1:02d}/readings"
-                inbox.put(RawMessage(topic=topic, payload=payload, received_ms=now_ms + turn * 1000))
+                inbox.put(RawMessage(topic=topic, payload=payload, received_ms=now_ms + turn * 100))
             began = time.perf_counter()
-            city.tick(now_ms + turn * 1000)
+            city.tick(now_ms + turn * 100)
             if tick >= warm_up:
                 spent.append(time.perf_counter() - began)
         ledger.close()
