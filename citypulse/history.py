@@ -6,6 +6,7 @@ is not in order of time; then all are, up to a limit with a name.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ class Columns:
         return len(self.code)
 
 
-class History:
+class History(ABC):
     """A stream of Columns; iterate as often as needed."""
 
     def __init__(self, *, since_ms: int = -EVER_MS, until_ms: int = EVER_MS) -> None:
@@ -56,12 +57,13 @@ class History:
             else:
                 yield _taken(columns, inside)
 
+    @abstractmethod
     def _columns(self) -> Iterator[Columns]:
-        raise NotImplementedError
+        """Yield all there is, in order of time."""
 
+    @abstractmethod
     def between(self, since_ms: int, until_ms: int) -> History:
         """Return the same history, narrowed further."""
-        raise NotImplementedError
 
 
 class StoreHistory(History):

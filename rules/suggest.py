@@ -51,7 +51,8 @@ def wilson(k: int, n: int) -> tuple[float, float]:
     p, z2 = k / n, Z95 * Z95
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # At 0 and n the ends are the share itself but for rounding; an interval must hold what it is about.
+    return max(0.0, min(p, middle - half)), min(1.0, max(p, middle + half))
 
 
 def poisson(count: int) -> tuple[float, float]:

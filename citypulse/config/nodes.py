@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +27,7 @@ class Source:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Node:
+class Node(ABC):
     """A place in a file: line and col count from 1; width is how much of that line the node takes."""
 
     source: Source
@@ -39,9 +40,9 @@ class Node:
         """Where this was said, for people."""
         return Origin(file=self.source.name, line=self.line)
 
+    @abstractmethod
     def data(self) -> Any:
         """Return the plain Python value."""
-        raise NotImplementedError
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from citypulse.app import extensions as real_extensions
@@ -13,8 +14,6 @@ from citypulse.config import Extensions
 from citypulse.config.jsonschema import DIALECT, json_schema
 from citypulse.config.load import parse, read_source
 from citypulse.config.nodes import Report
-
-jsonschema_rs = pytest.importorskip("jsonschema_rs")
 
 ROOT = Path(__file__).parent.parent.parent
 PACKS = [p for p in sorted((ROOT / "rules" / "packs").glob("*.yaml")) if "." not in p.stem]  # not their tests
