@@ -339,6 +339,23 @@ class Team:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Somebody who can be reached. Contacts are kept as `(kind, address)`: phone, mail, dingtalk, wecom, feishu."""
+
+    id: str
+    name: Text
+    role: str  # duty, lead, dispatcher, unit, crew, checker, supervisor, boss, admin
+    teams: tuple[str, ...] = ()
+    unit: str = ""
+    contacts: tuple[tuple[str, str], ...] = ()
+    is_outside: bool = False  # not of the bureau: never called by a drill
+
+    def address(self, kind: str) -> str:
+        """Return the address of a kind of contact, or ""."""
+        return dict(self.contacts).get(kind, "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """Which team hears of which alarms, by which channel."""
 
@@ -391,6 +408,7 @@ class CityConfig:
     files: tuple[str, ...]
     areas: dict[str, Text] = field(default_factory=dict)  # streets and towns by id, as sites and gateways name them
     quality: Any = None  # the `quality:` section as ingest.qc understands it
+    people: dict[str, Person] = field(default_factory=dict)
 
 
 # ── rules → alerts ──────────────────────────────────────────────────────────────────────────────
@@ -636,6 +654,37 @@ class Notice:
     reason: str  # why this one is told: route file:line
     created_ms: int
     not_before_ms: int
+    group: str = ""  # what it may be collected under in a digest: a cause, an asset or an area
+    may_wait: bool = False  # may go into a digest; red and gas never may
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mute:
+    """A silence or a maintenance window: hides matching alarms while it runs, never red gas, and always ends.
+
+    Empty matchers match everything of their kind. With `rrule` (RFC 5545, local to `timezone`) the window opens at
+    each recurrence for `duration_s`, between `starts_ms` and `ends_ms`; without it runs from start to end.
+    """
+
+    id: str
+    kind: str  # silence | window
+    reason: str
+    creator: str
+    created_ms: int
+    starts_ms: int
+    ends_ms: int  # never open-ended
+    rules: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+    areas: tuple[str, ...] = ()
+    sites: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ()
+    at_most: Priority = Priority.P1  # the most serious level it may hide
+    rrule: str = ""
+    timezone: str = ""
+    duration_s: float = 0.0
+    days: str = ""  # "" any | workday | holiday: of the Chinese calendar
+    cancelled_ms: int | None = None
+    rev: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -644,6 +693,7 @@ class Effects:
 
     alarms: dict[str, Alarm] = field(default_factory=dict)  # by id; the last version wins
     orders: dict[str, WorkOrder] = field(default_factory=dict)
+    mutes: dict[str, Mute] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
