@@ -38,7 +38,7 @@ from citypulse.store import ReadingStore, open_store
 from citypulse.store.sink import Sink
 from citypulse.turn import Regime, Turn
 from citypulse.views import plain
-from citypulse.why import why_view
+from citypulse.why import HISTORY_S, why_then, why_view
 from ingest.codecs import CODECS
 from ingest.deadletter import replay_message
 from ingest.inbox import Inbox
@@ -383,13 +383,27 @@ class Service:
             done.append(row.id)
         return self.ledger.mark_replayed(done, now_ms=now_ms) if done else 0
 
-    def why(self, *, rule: str, scope: str) -> dict[str, Any] | None:
-        """Explain one rule on one scope now."""
+    def why(
+        self, *, rule: str, scope: str, at_ms: int | None = None, since_ms: int | None = None
+    ) -> dict[str, Any] | None:
+        """Explain one rule on one scope now, or as it stood at `at_ms` with the readings from `since_ms` on."""
+        if at_ms is not None:
+            since_ms = at_ms - HISTORY_S * 1000 if since_ms is None else since_ms
+            return why_then(
+                self.ledger, self.store, self._config_at, rule=rule, scope=scope, at_ms=at_ms, since_ms=since_ms
+            )
         try:
             why = self.city.why(rule, scope)
         except KeyError:
             return None
         return why_view(why, next(iter(self.ledger.alarms(rule=rule, scope=scope, limit=1)), None))
+
+    def _config_at(self, at_ms: int) -> CityConfig | None:
+        """Return the configuration in force at an instant; the present one where none was recorded."""
+        fingerprint = self.ledger.config_at(at_ms)
+        if fingerprint in {"", self.city.config.fingerprint}:
+            return self.city.config
+        return past_config(self.ledger, fingerprint, extensions())
 
     # reads that the reading room answers
 

@@ -1,14 +1,21 @@
-"""Where one rule stands on one scope, as JSON for people and programs: the rules' own view, joined by its alarm's."""
+"""Where one rule stands, or stood, on one scope, as JSON: the rules' own view, joined by its alarm's."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from alerts.lifecycle import letter
 from citypulse.clock import iso
-from citypulse.model import Alarm
-from citypulse.views import plain
+from citypulse.hindsight import Standing, look_back, standing
+from citypulse.ledger import Ledger
+from citypulse.model import Alarm, CityConfig, Event
+from citypulse.store import ReadingStore
+from citypulse.views import event_view, plain
 from rules.why import LatchView, Why
+
+HISTORY_S = 30 * 86_400  # how far back readings are re-run for a look at the past, unless told otherwise
+LINES_SHOWN = 50  # of an alarm's record, the newest ones
 
 
 def why_view(why: Why, alarm: Alarm | None) -> dict[str, Any]:
@@ -38,6 +45,59 @@ def why_view(why: Why, alarm: Alarm | None) -> dict[str, Any]:
         "latches": [_latch_view(view, rule.unit) for view in why.latches],
         "samples": [{"time_ms": t, "time_at": iso(t), "x": plain(x), "seen": seen} for t, x, seen in why.samples],
         "alarm": None if alarm is None else _alarm_view(alarm),
+    }
+
+
+def why_then(
+    ledger: Ledger,
+    store: ReadingStore,
+    config_at: Callable[[int], CityConfig | None],
+    *,
+    rule: str,
+    scope: str,
+    at_ms: int,
+    since_ms: int,
+) -> dict[str, Any] | None:
+    """Explain one rule on one scope as it stood at `at_ms` of our clock; None when it did not apply there.
+
+    `config_at` gives the configuration that was in force at an instant, or None when it is lost; readings count from
+    `since_ms` on. Raises TooMuchError, StoreError.
+    """
+    config = config_at(at_ms)
+    if config is None:
+        return None
+    try:
+        then = look_back(config, store, ledger.known_sensor_ids(), rule, scope, at_ms, since_ms=since_ms)
+    except KeyError:
+        return None
+    found = next(iter(ledger.alarms(state="all", rule=rule, scope=scope, until_ms=at_ms + 1, limit=1)), None)
+    lines = [] if found is None else [row.event for row in ledger.events(subject=found.id, limit=100_000)]
+    view = why_view(then.why, None)
+    view["alarm"] = None if found is None else _alarm_then(found, lines, standing(lines, at_ms), at_ms)
+    return view | {
+        "at_ms": at_ms,
+        "at": iso(at_ms),
+        "since_ms": since_ms,
+        "since_at": iso(since_ms),
+        "readings": then.readings,
+        "config": config.fingerprint,
+    }
+
+
+def _alarm_then(alarm: Alarm, lines: list[Event], then: Standing, at_ms: int) -> dict[str, Any]:
+    return {
+        "id": alarm.id,
+        "isa": then.isa,
+        "is_acked": bool(then.acked_by),
+        "acked_by": then.acked_by,
+        "raised_at": iso(alarm.raised_ms),
+        "suppressed_by": then.suppressed_by,
+        "stale_by": then.stale_by,
+        "shelved_until_ms": then.shelved_until_ms,
+        "shelved_until_at": _at(then.shelved_until_ms),
+        "is_out_of_service": then.is_out_of_service,
+        "order_id": then.order_id,
+        "events": [event_view(e, seq=0) for e in lines if e.wall_ms <= at_ms][-LINES_SHOWN:],
     }
 
 

@@ -1,4 +1,4 @@
-"""`citypulse why RULE SCOPE`: why a rule does, or does not, alarm on a sensor, site or gateway at this moment."""
+"""`citypulse why RULE SCOPE`: why a rule does, or does not, alarm on a sensor, site or gateway, now or in the past."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 
 import click
 
+from citypulse.clock import iso
+
+from .export import Instant
 from .show import data_option, json_option, print_json
 
 STATES = {"normal": "正常", "pending": "等待延时", "active": "告警", "clearing": "等待恢复"}
@@ -19,13 +22,15 @@ COLOURS = {"red": "红", "orange": "橙", "yellow": "黄", "blue": "蓝"}
 @click.command()
 @click.argument("rule")
 @click.argument("scope")
+@click.option("--at", "at_ms", type=Instant(), help="As it stood at this instant; works without a service too")
+@click.option("--since", "since_ms", type=Instant(), help="With --at: re-run readings from here on [30 days before]")
 @data_option
 @json_option
-def command(rule: str, scope: str, data_dir: Path, as_json: bool) -> None:
+def command(rule: str, scope: str, at_ms: int | None, since_ms: int | None, data_dir: Path, as_json: bool) -> None:
     """Explain rule RULE on SCOPE (a sensor, site or gateway id): samples, limits, timers, what hides it, file:line."""
-    from .client import Client
-
-    view = Client.of(data_dir).get("/api/v1/why", rule=rule, scope=scope)
+    if since_ms is not None and at_ms is None:
+        raise click.UsageError("--since says how far back --at looks; give --at as well")
+    view = _asked(rule, scope, at_ms, since_ms, data_dir)
     if "latches" not in view:
         cure = "规则未用于此对象; 用 citypulse explain 查看对象上的规则 | `citypulse explain SENSOR` lists its rules"
         click.echo(f"{view.get('message', 'no answer')}: {cure}", err=True)
@@ -36,12 +41,53 @@ def command(rule: str, scope: str, data_dir: Path, as_json: bool) -> None:
     click.echo("\n".join(lines_of(view)))
 
 
+def _asked(rule: str, scope: str, at_ms: int | None, since_ms: int | None, data_dir: Path) -> dict[str, Any]:
+    """Ask the service; about the past, look into its data folder where none runs."""
+    from .client import Client, NotRunningError
+
+    instants = {"at_ms": at_ms, "since_ms": since_ms}
+    try:
+        service = Client.of(data_dir)
+    except NotRunningError:
+        if at_ms is None:
+            raise
+        return _beside(rule, scope, at_ms, since_ms, data_dir)
+    query = {name: value for name, value in instants.items() if value is not None}
+    return dict(service.get("/api/v1/why", rule=rule, scope=scope, **query))
+
+
+def _beside(rule: str, scope: str, at_ms: int, since_ms: int | None, data_dir: Path) -> dict[str, Any]:
+    from citypulse.app import extensions
+    from citypulse.ledger import Ledger
+    from citypulse.model import CityConfig
+    from citypulse.reloading import past_config
+    from citypulse.store import open_store
+    from citypulse.why import HISTORY_S, why_then
+
+    ledger = Ledger.open(data_dir, read_only=True)
+    try:
+
+        def config_at(instant_ms: int) -> CityConfig | None:
+            return past_config(ledger, ledger.config_at(instant_ms), extensions())
+
+        store = open_store("duckdb", data_dir)
+        try:
+            since_ms = at_ms - HISTORY_S * 1000 if since_ms is None else since_ms
+            view = why_then(ledger, store, config_at, rule=rule, scope=scope, at_ms=at_ms, since_ms=since_ms)
+        finally:
+            store.close()
+    finally:
+        ledger.close()
+    return view if view is not None else {"message": f"no rule {rule!r} on {scope!r} at that time"}
+
+
 def lines_of(view: dict[str, Any]) -> list[str]:
     """Write an explanation as lines, 中文 and English."""
     name = view["name"]
     colour = view["colour"]
     stand = f"{COLOURS[colour]}级告警 in alarm, {colour}" if colour else "无告警 not in alarm"
-    lines = [
+    lines = [] if "at" not in view else [_then(view)]
+    lines += [
         f"{view['rule']}  {name['zh']} {name['en']}  →  {view['scope']}: {stand}",
         f"  规则 rule     版本 version {view['version']}, {view['origin']} ({view['detector']})",
     ]
@@ -60,6 +106,13 @@ def lines_of(view: dict[str, Any]) -> list[str]:
             for s in view["samples"]
         ]
     return lines
+
+
+def _then(view: dict[str, Any]) -> str:
+    return (
+        f"当时 at {view['at']}: 重放 {view['readings']} 个读数 re-run from {view['since_at']},"
+        f" 配置 configuration {view['config'][:12]}"
+    )
 
 
 def _limits(view: dict[str, Any]) -> Iterator[str]:
@@ -83,7 +136,8 @@ def _alarm(alarm: dict[str, Any] | None) -> Iterator[str]:
     if alarm is None:
         return
     acked = f"已确认 acknowledged by {alarm['acked_by']}" if alarm["is_acked"] else "未确认 not acknowledged"
-    yield f"{alarm['id']}  ISA {alarm['isa']}, {alarm['condition']}, {acked}, 发生 raised {alarm['raised_at']}"
+    condition = f"{alarm['condition']}, " if "condition" in alarm else ""
+    yield f"{alarm['id']}  ISA {alarm['isa']}, {condition}{acked}, 发生 raised {alarm['raised_at']}"
     for cause in alarm["suppressed_by"]:
         yield f"被抑制 hidden by {cause}"
     for cause in alarm["stale_by"]:
@@ -94,3 +148,5 @@ def _alarm(alarm: dict[str, Any] | None) -> Iterator[str]:
         yield "停用 out of service"
     if alarm["order_id"]:
         yield f"工单 work order {alarm['order_id']}"
+    for line in alarm.get("events", ()):
+        yield f"  {iso(line['wall_ms'])}  {line['kind']}: {line['because']}"

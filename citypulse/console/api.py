@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from citypulse.clock import iso
+from citypulse.errors import CityError
 from citypulse.mailbox import MailboxFullError
 from citypulse.model import Actor, Command
 
@@ -232,9 +233,14 @@ async def list_gateways(_request: Request, port: CityPort, _who: Actor) -> Respo
 
 
 async def why(request: Request, port: CityPort, _who: Actor) -> Response:
-    """Why a rule does or does not alarm on a scope now."""
+    """Why a rule does or does not alarm on a scope, now or at a past instant."""
     rule, scope = request.query_params.get("rule", ""), request.query_params.get("scope", "")
-    found = await run_in_threadpool(port.why, rule=rule, scope=scope)
+    at_ms = whole(request, "at_ms", 0, most=INSTANT_MS_MAX) if "at_ms" in request.query_params else None
+    since_ms = whole(request, "since_ms", 0, most=INSTANT_MS_MAX) if "since_ms" in request.query_params else None
+    try:
+        found = await run_in_threadpool(port.why, rule=rule, scope=scope, at_ms=at_ms, since_ms=since_ms)
+    except CityError as error:
+        raise BadRequest(str(error)) from error
     return missing("rule on scope", f"{rule}|{scope}") if found is None else JSONResponse(found)
 
 
@@ -344,7 +350,12 @@ ROUTES: tuple[Route, ...] = (
         path="/api/v1/why",
         summary="Explain a rule on a scope",
         handler=why,
-        query=(("rule", "string", "rule id"), ("scope", "string", "sensor, site or gateway id")),
+        query=(
+            ("rule", "string", "rule id"),
+            ("scope", "string", "sensor, site or gateway id"),
+            ("at_ms", "integer", "as it stood at this instant, epoch ms (default: now)"),
+            ("since_ms", "integer", "re-run stored readings from this instant on (default: 30 days before)"),
+        ),
     ),
     Route(method="GET", path="/api/v1/time", summary="The city's time", handler=time_now),
 )

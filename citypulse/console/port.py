@@ -77,6 +77,8 @@ class CityPort(Protocol):
         """Return gateways with numbering, watermark, liveness and clock offset."""
         ...
 
-    def why(self, *, rule: str, scope: str) -> dict[str, Any] | None:
-        """Explain one rule on one scope now: samples, limits, timers, quality, rule file and line."""
+    def why(
+        self, *, rule: str, scope: str, at_ms: int | None = None, since_ms: int | None = None
+    ) -> dict[str, Any] | None:
+        """Explain one rule on one scope, now or at `at_ms`: samples, limits, timers, quality, rule file and line."""
         ...

@@ -178,14 +178,20 @@ class Reads:
 
     # ── notices, rubbish, gateways, answers ─────────────────────────────────────────────────────
 
-    def outbox_rows(self, *, state: str = "", subject: str = "", limit: int = 200) -> list[OutboxRow]:
-        """Return notices with their delivery, newest first."""
+    def outbox_rows(
+        self, *, state: str = "", subject: str = "", channel: str = "", number: int | None = None, limit: int = 200
+    ) -> list[OutboxRow]:
+        """Return notices with their delivery, newest first; `channel` is its own or the one it is sent by."""
         o = s.outbox.c
         query = sa.select(s.outbox).order_by(o.id.desc()).limit(limit)
         if state:
             query = query.where(o.state == state)
         if subject:
             query = query.where(o.subject == subject)
+        if channel:
+            query = query.where(sa.or_(o.channel == channel, o.via == channel))
+        if number is not None:
+            query = query.where(o.id == number)
         n = 1 + len(s.NOTICES.names)
         return [
             OutboxRow(
@@ -198,6 +204,10 @@ class Reads:
                 provider_code=row.provider_code,
                 delivered_ms=row.delivered_ms,
                 last_error=row.last_error,
+                via=row.via,
+                path=row.path,
+                digest=row.digest,
+                tried_ms=row.tried_ms,
             )
             for row in self._rows(query)
         ]
@@ -247,6 +257,20 @@ class Reads:
         c = s.config_version.c
         found = self._rows(sa.select(c.files).where(c.fingerprint == fingerprint))
         return msgspec.json.decode(found[0][0], type=dict[str, str]) if found else {}
+
+    def config_at(self, at_ms: int) -> str:
+        """Return the fingerprint of the configuration that was in force at `at_ms`, "" before the first.
+
+        It is the one last put into force before then. Of one that came back several times only the first and the last
+        time are known.
+        """
+        c = s.config_version.c
+        times = sa.union_all(
+            sa.select(c.fingerprint, c.first_ms.label("at_ms")), sa.select(c.fingerprint, c.last_ms.label("at_ms"))
+        ).subquery()
+        newest = sa.select(times.c.fingerprint).where(times.c.at_ms <= at_ms).order_by(times.c.at_ms.desc()).limit(1)
+        found = self._rows(newest)
+        return str(found[0][0]) if found else ""
 
     def meta(self, key: str) -> str:
         """Return a value kept about the ledger itself, or ""."""
