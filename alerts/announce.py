@@ -7,18 +7,20 @@ before it was sent, the outbox drops.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from citypulse.model import Alarm, CityConfig, NoticeKind, OrderState, Rule, Text, WorkOrder
 
-from .escalation import WIDER_FROM
+from .escalation import Escalation
+from .ladder import level_of_lamp
 from .lifecycle import regions_of
 from .pen import Pen, Way
+from .revise import revised
 from .routes import NoticeReason, RouteTable
-from .sla import CLOCK_NAMES, clocks_of, due_ms, lamp_name
-from .texts import KINDS, alarm_notice, order_notice
+from .sla import CLOCK_NAMES, RED_LAMP, clocks_of, due_ms, lamp_name
+from .targets import Place, Targets
+from .texts import KINDS, alarm_notice, order_notice, span
 from .workdays import WorkCalendar
 
 # After which steps of an order who is told, and with which words.
@@ -45,8 +47,16 @@ CREW_CLOCKS: Final = frozenset({"T3", "Tsite", "T4"})  # the crew's own; the oth
 class AlarmCaller:
     """Collects which alarms a change concerns, and writes their notices once the change is complete."""
 
-    def __init__(self, config: CityConfig, rule_of: Callable[[Alarm], Rule | None]) -> None:
-        """Tell by the routes of `config`."""
+    def __init__(
+        self,
+        config: CityConfig,
+        rule_of: Callable[[Alarm], Rule | None],
+        escalation: Escalation,
+        targets: Targets,
+    ) -> None:
+        """Tell by the routes of `config`; who a chain's steps mean is for `targets` to say."""
+        self._escalation = escalation
+        self._targets = targets
         self._sites = config.sites
         self._zone = ZoneInfo(config.timezone)
         self._routes = RouteTable(config)
@@ -64,22 +74,59 @@ class AlarmCaller:
             before = alarm = pen.effects.alarms[number]
             calls = [r for r in reasons if r is not NoticeReason.ENDED]
             if calls and not regions_of(alarm).overlays:
-                alarm = self._tell(pen, alarm, calls[0], self._routes.of_alarm(alarm))
+                alarm = self._tell(pen, alarm, calls[0], self._called(alarm, pen.now_ms))
             if NoticeReason.ENDED in reasons:
                 self._tell(pen, alarm, NoticeReason.ENDED, _who_heard(alarm))
-            if alarm != before:
+            if alarm is not before:
                 pen.effects.alarms[number] = alarm
                 changed.append(alarm)
         self._wants = {}
         return changed
 
-    def remind(self, pen: Pen, alarm: Alarm) -> Alarm:
-        """Tell again that nobody has acknowledged; from the third reminder on, tell every desk."""
+    def _called(self, alarm: Alarm, now_ms: int) -> tuple[Way, ...]:
+        """Return who hears at once: the desks of its routes, and whom the chain's steps without a wait name."""
         ways = self._routes.of_alarm(alarm)
-        if alarm.reminded > WIDER_FROM:
-            ways = tuple({way.key: way for way in (*ways, *self._routes.every_desk(alarm.level))}.values())
-        alarm = self._tell(pen, alarm, NoticeReason.REMINDED, ways, step=alarm.reminded)
+        plan = self._escalation.plan(alarm)
+        if not plan.calls:
+            return ways
+        place = Place(domain=alarm.domain, area=alarm.area, level=alarm.level)
+        found = {way.key: way for way in ways}
+        for step in plan.calls:
+            for way in self._targets.ways(plan, 0, step, place, now_ms):
+                found.setdefault(way.key, way)
+        return tuple(found.values())
+
+    def remind(self, pen: Pen, alarm: Alarm, since: int) -> Alarm:
+        """Tell those whom the chain's steps after number `since` name that nobody has acknowledged."""
+        plan = self._escalation.plan(alarm)
+        place = Place(domain=alarm.domain, area=alarm.area, level=alarm.level)
+        found: dict[str, Way] = {}
+        for number in range(since + 1, alarm.reminded + 1):
+            for way in self._targets.ways(plan, number, plan.steps[number - 1], place, pen.now_ms):
+                found[way.key] = way
+        alarm = self._tell(pen, alarm, NoticeReason.REMINDED, found.values(), step=alarm.reminded)
         pen.effects.alarms[alarm.id] = alarm
+        return alarm
+
+    def warn_of_shelf(self, pen: Pen, alarm: Alarm) -> Alarm:
+        """Say that an alarm on a shelf comes back soon: to those who would hear of it. Once for each end."""
+        until_ms = alarm.shelved_until_ms or pen.now_ms
+        left = span((until_ms - pen.now_ms) / 1000)
+        why = f"the shelf ends in {left}, the alarm is still there | 搁置将于 {left} 后到期, 告警仍在"
+        alarm = pen.alarm(alarm, "shelf_ending", why, data={"until_ms": until_ms}, changes={"shelf_warned_ms": until_ms})
+        place = self._sites[alarm.site].name if alarm.site in self._sites else Text(zh=alarm.scope, en=alarm.scope)
+        title = f"搁置将到期 {place.zh} {alarm.rule} · shelf ends soon: {place.en}, {alarm.rule}"
+        for way in self._routes.of_alarm(alarm):
+            pen.notice(  # of the shelf, not of the alarm: the outbox drops calls about what is hidden
+                way,
+                subject=alarm.id,
+                subject_kind="shelf",
+                rev=alarm.rev,
+                kind=NoticeKind.REMINDER,
+                level=alarm.level,
+                title=title,
+                body=f"{why}\n{alarm.because_zh}\n{alarm.because_en}",
+            )
         return alarm
 
     def _tell(self, pen: Pen, alarm: Alarm, reason: NoticeReason, ways: Iterable[Way], *, step: int = 0) -> Alarm:
@@ -98,7 +145,8 @@ class AlarmCaller:
                 step=step,
             )
             told[way.key] = None
-        return replace(alarm, told=tuple(told))
+        # Nobody new heard: the same version, so that the desk need not keep it again.
+        return alarm if len(told) == len(alarm.told) else revised(alarm, {"told": tuple(told)})
 
 
 def _who_heard(alarm: Alarm) -> tuple[Way, ...]:
@@ -110,9 +158,10 @@ def _who_heard(alarm: Alarm) -> tuple[Way, ...]:
 class OrderCaller:
     """Writes the notices about work orders."""
 
-    def __init__(self, config: CityConfig, calendar: WorkCalendar) -> None:
-        """Tell by the routes of `config`."""
+    def __init__(self, config: CityConfig, calendar: WorkCalendar, targets: Targets) -> None:
+        """Tell by the routes of `config`; who answers for a place is for `targets` to say."""
         self._calendar = calendar
+        self._targets = targets
         self._sites = config.sites
         self._zone = ZoneInfo(config.timezone)
         self._routes = RouteTable(config)
@@ -134,6 +183,9 @@ class OrderCaller:
         ways = self._ways(order, "crew", order.team) if clock in CREW_CLOCKS else ()
         if clock not in CREW_CLOCKS or lamp >= 1:
             ways = (*ways, *self._ways(order, "duty", ""))
+        if level := level_of_lamp(lamp, RED_LAMP):
+            place = Place(domain=order.domain, area=order.area, level=order.level)
+            ways = (*ways, *self._targets.climb(level, place, name.en))
         running = clocks_of(order).get(clock)
         step_due_ms = due_ms(order, running, self._calendar) if running is not None and clock != "T4" else None
         self._write(pen, order, NoticeKind.REMINDER, name, ways, lamp, due_ms=step_due_ms)

@@ -31,16 +31,22 @@ from citypulse.model import (
 )
 
 from .announce import AlarmCaller
-from .escalation import next_call_ms, steps_passed
+from .chatter import Chatter, is_exempt, is_news, quiet_s, settle_ms, turned
+from .escalation import Escalation
 from .facts import Atlas, because, draft, facts, origin, peak
 from .guards import unfit
 from .hiding import Hiding
 from .lifecycle import is_retained, letter, regions_of, step_alarm
+from .muting import Muting
 from .orders import OrderBook
 from .pen import Pen
-from .routes import NoticeReason
+from .rota import Roster
+from .routes import NoticeReason, RouteTable
+from .shelves import realarm_ms, shelf_warn_ms
 from .sight import OWN, Sight
+from .standins import StandIns
 from .state import Opening, OpenState
+from .targets import Targets
 from .texts import span
 from .verbs import AlarmDesk
 
@@ -61,7 +67,11 @@ class Desk:
         self._heap: list[tuple[int, str]] = []
         self._hiding = Hiding(self._atlas)
         self._sight = Sight(self._atlas)
-        self._caller = AlarmCaller(config, self._atlas.rule_of)
+        self._stand_ins = StandIns(opening.rota_events)
+        self._roster = Roster(config, self._stand_ins.by_team)
+        self._escalation = Escalation(config)
+        targets = Targets(config, RouteTable(config), self._roster)
+        self._caller = AlarmCaller(config, self._atlas.rule_of, self._escalation, targets)
         for alarm in sorted(opening.alarms, key=lambda a: (a.raised_wall_ms, a.id)):
             self._keep(alarm)
         self._orphans = {
@@ -69,7 +79,9 @@ class Desk:
             for a in self.alarms.values()
             if self._atlas.rule_of(a) is None
         }
-        self.book = OrderBook(self._atlas, table, opening, self._alarms_of, self._confirm)
+        self._muting = Muting(self._atlas, opening.mutes, self)
+        self._chatter = Chatter(self, opening.raises)
+        self.book = OrderBook(self._atlas, table, opening, self._alarms_of, self._confirm, targets)
         self._verbs = AlarmDesk(self)
         self._answered: OrderedDict[str, Answer] = OrderedDict()
 
@@ -122,12 +134,16 @@ class Desk:
     # ── transitions ─────────────────────────────────────────────────────────────────────────────
 
     def _take(self, pen: Pen, t: Transition) -> None:
-        key = f"{t.rule}|{t.scope}"
+        key = t.dedup_key
         alarm = self.live(key)
         if t.lane is Lane.HISTORY:
             self._take_late(pen, t, key, alarm)
         elif t.kind is TransitionKind.RAISE:
             if alarm is None or alarm.condition is not Condition.ACTIVE:
+                if alarm is not None and alarm.is_chattering:
+                    alarm = self._again(pen, t, alarm)
+                    if alarm is None:
+                        return
                 self._raise(pen, t, key, alarm)
             else:
                 self._level(pen, t, alarm)  # the rule began again (new version): the alarm did not
@@ -144,12 +160,13 @@ class Desk:
 
     def _raise(self, pen: Pen, t: Transition, key: str, previous: Alarm | None) -> None:
         new = self._draft(pen, t, key)
-        more: dict[str, Any] = {"suppressed_by": self._hiding.hidden_by(new, self.live)}
+        more: dict[str, Any] = {"suppressed_by": self._covers(new, pen.now_ms)}
         if previous is not None:
             self._supersede(pen, previous, new)
             # What an operator put aside stays aside: a shelf is for the point, not for one peak of it.
             more["shelved_until_ms"] = previous.shelved_until_ms
             more["is_out_of_service"] = previous.is_out_of_service
+            more["shelf_warned_ms"] = previous.shelf_warned_ms
         if silences := self._sight.silences_over(new):
             more |= {"quality": AlarmQuality.STALE, "stale_by": silences, "stale_ms": t.event_ms}
         is_hidden = bool(more["suppressed_by"] or more.get("shelved_until_ms") or more.get("is_out_of_service"))
@@ -157,7 +174,22 @@ class Desk:
         record = {**facts(t, new), "hidden_by": list(more["suppressed_by"])}
         new = pen.alarm(new, "raised", because(t, new), event_ms=t.event_ms, data=record, changes=more, is_new=True)
         self._keep(new)
-        self._after(pen, new, NoticeReason.FIRST, is_raise=True)
+        flap = self._chatter.counts(new, pen.now_ms)
+        if flap is not None:
+            new = self._chatter.begin(pen, new, flap)
+        self._after(pen, new, NoticeReason.CHATTER if flap is not None else NoticeReason.FIRST, is_raise=True)
+        self._shade(pen, new, t)
+
+    def _covers(self, alarm: Alarm, now_ms: int) -> tuple[str, ...]:
+        """What hides an alarm now: alarms that explain it, then mutes. A drill's alarm is hidden by nothing."""
+        if alarm.exercise:
+            return ()
+        return (*self._hiding.hidden_by(alarm, self.live), *self._muting.over(alarm, now_ms))
+
+    def _shade(self, pen: Pen, new: Alarm, t: Transition) -> None:
+        """What an alarm explains goes behind it; what it says we cannot see is marked so."""
+        if new.exercise:
+            return
         for number in self._hiding.candidates(new):
             child = self.alarms[number]
             if new.dedup_key in self._hiding.hidden_by(child, self.live):
@@ -165,6 +197,25 @@ class Desk:
         if self._sight.is_silence(new):
             for number in self._sight.watching(new):
                 self._lose_sight(pen, self.alarms[number], new.dedup_key, t)
+
+    def _again(self, pen: Pen, t: Transition, alarm: Alarm) -> Alarm | None:
+        """A chattering alarm is back: one more turn, None; or the settled alarm, when this raise must be told by itself."""
+        if is_exempt(alarm.domain, t.level):
+            return self._chatter.settle(pen, alarm, "red gas is told turn by turn | 红色燃气告警逐次通知")
+        changes = {"cleared_ms": None, "peak_value": peak(self._atlas.rule_of(alarm), alarm.peak_value, t.value)}
+        new = self._step(pen, alarm, "again", "raised_again", because(t, alarm), event_ms=t.event_ms,
+                         data=facts(t, alarm), changes=changes | turned(alarm, pen))  # fmt: skip
+        for silence in self._sight.silences_over(new):
+            self._lose_sight(pen, self.alarms[new.id], silence, t)
+        for cause in self._covers(self.alarms[new.id], pen.now_ms):
+            self.suppress(pen, self.alarms[new.id], cause, f"{cause} explains it | 由上级告警或静默解释")
+        self._level(pen, t, self.alarms[new.id])
+        new = self.alarms[new.id]
+        if not new.told:
+            self._caller.want(new, NoticeReason.CHATTER)  # it began to chatter unheard, behind an overlay
+        self._join(pen, new, is_raise=True)
+        self._shade(pen, self.alarms[new.id], t)
+        return None
 
     def _draft(self, pen: Pen, t: Transition, key: str) -> Alarm:
         number = self._occurrences[key] = self._occurrences.get(key, 0) + 1
@@ -180,6 +231,7 @@ class Desk:
         if alarm.condition is not Condition.ACTIVE or level == alarm.level:
             return
         is_worse = level < alarm.level
+        is_told = not is_worse or not alarm.is_chattering or is_news(alarm, t)
         rule = self._atlas.rule_of(alarm)
         changes: dict[str, Any] = {
             "level": level,
@@ -188,7 +240,13 @@ class Desk:
             "rule_version": t.rule_version,
             "rule_origin": origin(t, rule),
         }
+        if not is_told:
+            self._step(pen, alarm, "flutter", "worsened", because(t, alarm), event_ms=t.event_ms,
+                       data=facts(t, alarm), changes=changes)  # fmt: skip
+            return
         if is_worse:
+            if alarm.is_chattering:
+                changes["chatter_level"] = level
             changes |= {"because_zh": t.because.zh, "because_en": t.because.en, "acked_by": "", "acked_ms": None}
             changes |= {"called_ms": pen.now_ms, "reminded": 0}
         new = self._step(pen, alarm, "worsen" if is_worse else "ease", "worsened" if is_worse else "eased",
@@ -197,20 +255,23 @@ class Desk:
             if new.suppressed_by and not self._hiding.may_hide(new):
                 for cause in new.suppressed_by:
                     new = self._release(pen, new, cause, "life safety is never hidden | 生命安全告警不得隐藏")
+            for cause in self._muting.no_longer(new):
+                new = self._release(pen, new, cause, f"too serious for {cause} | 已超出静默允许的级别")
             self._after(pen, new, NoticeReason.WORSENED, is_raise=False)
 
     def _clear(self, pen: Pen, t: Transition, alarm: Alarm) -> None:
         if alarm.condition is not Condition.ACTIVE:
             return
         rule = self._atlas.rule_of(alarm)
-        changes: dict[str, Any] = {"cleared_ms": t.event_ms, "stale_by": (), "stale_ms": None}
+        changes: dict[str, Any] = {"cleared_ms": t.event_ms, "stale_by": (), "stale_ms": None} | turned(alarm, pen)
         new = self._step(pen, alarm, "clear", "cleared", because(t, alarm), event_ms=t.event_ms, data=facts(t, alarm),
                          changes=changes, latches=rule is not None and rule.is_latching)  # fmt: skip
         self._ended(pen, new, t.event_ms)
 
     def _ended(self, pen: Pen, alarm: Alarm, event_ms: int) -> None:
         """The condition is normal again: those who heard of it hear so, and what it hid or blinded comes out."""
-        self._caller.want(alarm, NoticeReason.ENDED)
+        if not alarm.is_chattering:  # else once it has settled
+            self._caller.want(alarm, NoticeReason.ENDED)
         self.book.alarm_changed(alarm.order_id)
         for number in self._sight.blinded_by(alarm.dedup_key):
             why = f"{alarm.dedup_key} has ended | 数据恢复"
@@ -281,6 +342,18 @@ class Desk:
             return self._keep(pen.alarm(alarm, "released", why, data=data, changes={"suppressed_by": left}))
         return self.uncover(pen, alarm, "release", "released", why, data=data, changes={"suppressed_by": ()})
 
+    def release(self, pen: Pen, alarm: Alarm, cause: str, why: str) -> Alarm:
+        """Take one cause away for a mute that has ended (alerts.muting)."""
+        return self._release(pen, alarm, cause, why)
+
+    def hidden_by(self, cause: str) -> list[str]:
+        """Return the ids of alarms hidden by a cause now."""
+        return self._hiding.children(cause)
+
+    def want(self, alarm: Alarm, reason: NoticeReason) -> None:
+        """Have an alarm told of at the end of this change (alerts.chatter)."""
+        self._caller.want(alarm, reason)
+
     def uncover(self, pen: Pen, alarm: Alarm, event: str, kind: str, why: str, **more: Any) -> Alarm:
         """End an overlay; if it was the last and the alarm is active, it is announced again."""
         if regions_of(alarm).overlays == 1:
@@ -302,8 +375,12 @@ class Desk:
         if wrong:
             said = f"the data of this command cannot be taken: {wrong}"
             answer = Answer(command=command.id, ok=False, code="bad_data", message=said)
+        elif kind == "mute":
+            answer = self._muting.command(pen, command, verb)
         elif kind == "order" or (not kind and (command.target in self.book.orders or verb == "new")):
             answer = self.book.command(pen, command, verb)
+        elif kind == "rota":
+            answer = self._stand_ins.command(pen, command, verb, self._roster)
         else:
             answer = self._verbs.command(pen, command, verb)
         self._answered[command.id] = answer
@@ -312,6 +389,7 @@ class Desk:
         return answer
 
     def _ring(self, pen: Pen) -> None:
+        self._muting.ring(pen)
         while self._heap and self._heap[0][0] <= pen.now_ms:
             at_ms, number = heapq.heappop(self._heap)
             alarm = self.alarms.get(number)
@@ -320,15 +398,29 @@ class Desk:
             if alarm.shelved_until_ms is not None and alarm.shelved_until_ms <= pen.now_ms:
                 self.uncover(pen, alarm, "unshelve", "unshelved", "the shelf has ended | 搁置到期", event_ms=at_ms,
                              changes={"shelved_until_ms": None})  # fmt: skip
-            elif (due_ms := next_call_ms(alarm)) is not None and due_ms <= pen.now_ms:
+            elif (due_ms := settle_ms(alarm)) is not None and due_ms <= pen.now_ms:
+                self._chatter.settle(pen, alarm, f"quiet for {span(quiet_s(alarm))}")
+            elif (due_ms := realarm_ms(alarm)) is not None and due_ms <= pen.now_ms:
+                self._ask_again(pen, alarm, due_ms)
+            elif (due_ms := self._escalation.next_call_ms(alarm)) is not None and due_ms <= pen.now_ms:
                 self._remind(pen, alarm)
+            elif (due_ms := shelf_warn_ms(alarm)) is not None and due_ms <= pen.now_ms:
+                self._keep(self._caller.warn_of_shelf(pen, alarm))
+
+    def _ask_again(self, pen: Pen, alarm: Alarm, due_ms: int) -> None:
+        """Acknowledged, and still there after a long time: it asks for attention again (OPC UA's ReAlarmTime)."""
+        stood = span((pen.now_ms - (alarm.acked_ms or pen.now_ms)) / 1000)
+        why = f"still in alarm {stood} after {alarm.acked_by} acknowledged it | 确认后 {stood} 仍未恢复, 再次提醒"
+        changes = {"acked_by": "", "acked_ms": None, "called_ms": pen.now_ms, "reminded": 0}
+        new = self._step(pen, alarm, "realarm", "realarmed", why, event_ms=due_ms, changes=changes)
+        self._caller.want(new, NoticeReason.STANDS)
 
     def _remind(self, pen: Pen, alarm: Alarm) -> None:
         waited_s = (pen.now_ms - alarm.called_ms) / 1000
-        step = steps_passed(alarm, pen.now_ms)
+        step = self._escalation.steps_passed(alarm, pen.now_ms)
         why = f"not acknowledged for {span(waited_s)}: reminder {step} | {span(waited_s)} 未确认, 第{step}次催办"
         new = pen.alarm(alarm, "reminded", why, data={"step": step}, changes={"reminded": step})
-        self._keep(self._caller.remind(pen, new))
+        self._keep(self._caller.remind(pen, new, since=alarm.reminded))
 
     def _withdraw(self, pen: Pen) -> None:
         """End the alarms of rules that no longer exist: nothing could ever clear them."""
@@ -336,7 +428,10 @@ class Desk:
             alarm = self.alarms.get(number)
             if alarm is not None and alarm.condition is not Condition.NORMAL:
                 changes: dict[str, Any] = {"cleared_ms": pen.now_ms, "stale_by": (), "stale_ms": None}
-                self._ended(pen, self._step(pen, alarm, "withdraw", "withdrawn", why, changes=changes), pen.now_ms)
+                new = self._step(pen, alarm, "withdraw", "withdrawn", why, changes=changes)
+                self._ended(pen, self._chatter.settle(pen, new, why) if new.is_chattering else new, pen.now_ms)
+            elif alarm is not None and alarm.is_chattering:
+                self._chatter.settle(pen, alarm, why)  # its last recovery is told, though its rule is gone
         self._orphans = {}
 
     # ── orders ──────────────────────────────────────────────────────────────────────────────────
@@ -344,6 +439,9 @@ class Desk:
     def _after(self, pen: Pen, alarm: Alarm, reason: NoticeReason, *, is_raise: bool) -> None:
         """An alarm wants attention: announce it, and open or join its order unless it is hidden."""
         self._caller.want(alarm, reason)
+        self._join(pen, alarm, is_raise=is_raise)
+
+    def _join(self, pen: Pen, alarm: Alarm, *, is_raise: bool) -> None:
         if regions_of(alarm).overlays:
             return
         number = self.book.on_alarm(pen, alarm, is_raise=is_raise)
@@ -384,13 +482,15 @@ class Desk:
         if retained:
             self.alarms[alarm.id] = alarm
             self._live[alarm.dedup_key] = alarm.id
-            for at_ms in (alarm.shelved_until_ms, next_call_ms(alarm)):
+            due = (self._escalation.next_call_ms(alarm), shelf_warn_ms(alarm), settle_ms(alarm), realarm_ms(alarm))
+            for at_ms in (alarm.shelved_until_ms, *due):
                 if at_ms is not None:
                     heapq.heappush(self._heap, (at_ms, alarm.id))
         else:
             self.alarms.pop(alarm.id, None)
             if self._live.get(alarm.dedup_key) == alarm.id:
                 del self._live[alarm.dedup_key]
-        self._hiding.keep(alarm, is_retained=retained)
-        self._sight.keep(alarm, is_retained=retained)
+        if not alarm.exercise:  # a drill neither hides nor blinds anything real, nor the other way round
+            self._hiding.keep(alarm, is_retained=retained)
+            self._sight.keep(alarm, is_retained=retained)
         return alarm

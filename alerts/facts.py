@@ -44,6 +44,7 @@ class Atlas:
                 self._watched[rule.id, scope] = sensors
         self._table = table
         self._by_gateway: dict[str, list[str]] = {}
+        self._gateways_of: dict[tuple[str, ...], tuple[str, ...]] = {}
         for sensor in config.sensors:
             self._by_gateway.setdefault(sensor.gateway, []).append(sensor.id)
 
@@ -66,8 +67,11 @@ class Atlas:
 
     def gateways_of(self, sensors: tuple[str, ...]) -> tuple[str, ...]:
         """Return the gateways these sensors speak through."""
-        found = (self.sensor(i) for i in sensors)
-        return tuple(dict.fromkeys(s.gateway for s in found if s is not None))
+        known = self._gateways_of.get(sensors)
+        if known is None:
+            found = (self.sensor(i) for i in sensors)
+            known = self._gateways_of[sensors] = tuple(dict.fromkeys(s.gateway for s in found if s is not None))
+        return known
 
     def place(self, rule_id: str, scope: str) -> tuple[str, str, str]:
         """Return site, area and domain of a scope: a sensor, a site or a gateway."""

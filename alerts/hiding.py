@@ -1,21 +1,36 @@
-"""Which active alarm hides which other (inhibition), and which silences hang over which places.
+"""Which active alarm hides which other (inhibition): declared causes, how far each reaches, and what is hidden now.
 
-A parent is an alarm of a rule named in `Rule.inhibited_by` that is active on the same sensor, site or gateway, or the
-cause a transition itself names. What is hidden is listed with its cause and comes out when the cause ends; a red
-gas alarm is never hidden. Two alarms never hide each other.
+A parent is an alarm of a rule named in `Rule.inhibited_by` that is active within the declared reach - the same sensor,
+site, gateway or area, a site upstream, a site near by - or the cause a transition itself names. What is hidden is
+listed with its cause and comes out when the cause ends; a red gas alarm is never hidden. No circle of alarms hides
+itself: of every chain of causes the first is seen. Like does not hide like, except down a river.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from citypulse.model import Alarm, Condition, Priority
+from citypulse.model import Alarm, Condition, Inhibition, InhibitScope, Priority
 
 from .facts import Atlas
+from .reach import Reach
 
 Live = Callable[[str], Alarm | None]
 K = TypeVar("K", bound=Hashable)
+Place = tuple[str, str, str, str]
+"""(rule of the cause, drill or "", kind of place, id): where a cause stands, and where an effect looks for it."""
+
+_PLACE, _SCOPE, _SITE, _GATEWAY, _AREA = "place", "scope", "site", "gateway", "area"
+STANDS: Final = {  # the kind of place at which the cause of each scope is looked for
+    InhibitScope.PLACE: _PLACE,
+    InhibitScope.SENSOR: _SCOPE,
+    InhibitScope.SITE: _SITE,
+    InhibitScope.GATEWAY: _GATEWAY,
+    InhibitScope.AREA: _AREA,
+    InhibitScope.UPSTREAM: _SITE,
+    InhibitScope.NEAR: _SITE,
+}
 
 
 class Hiding:
@@ -24,12 +39,17 @@ class Hiding:
     def __init__(self, atlas: Atlas) -> None:
         """Nothing hides anything yet."""
         self._atlas = atlas
-        self._parents = {name for rule in atlas.rules.values() for name in rule.inhibited_by}
-        self._at: dict[tuple[str, str], set[str]] = {}  # (parent rule, place) → dedup keys active there
-        self._waiting: dict[tuple[str, str], set[str]] = {}  # (parent rule, place) → ids it would hide
+        self._reach = Reach(atlas.config.sites)
+        self._parents: dict[str, set[str]] = {}  # rule of a cause → kinds of place it is looked for at
+        for rule in atlas.config.rules:
+            for cause in rule.inhibited_by:
+                self._parents.setdefault(cause.rule, set()).add(STANDS[cause.scope])
+        self._places: dict[tuple[str, str], tuple[tuple[str, str, str], ...]] = {}  # by (rule, scope) of an effect
+        self._at: dict[Place, set[str]] = {}  # dedup keys active there
+        self._waiting: dict[Place, set[str]] = {}  # ids a cause there would hide
         self._named: dict[str, set[str]] = {}  # dedup key named as parent → ids
         self._children: dict[str, set[str]] = {}  # cause → ids hidden by it now
-        self._behind: dict[str, tuple[str, ...]] = {}  # id → causes it hides behind
+        self._known: dict[str, tuple[bool, tuple[str, ...]]] = {}  # id → (active, causes it hides behind) as indexed
 
     def may_hide(self, alarm: Alarm) -> bool:
         """False for what must always be seen: gas at the red level."""
@@ -40,8 +60,9 @@ class Hiding:
         if not self.may_hide(alarm):
             return ()
         keys = {alarm.parent} if alarm.parent else set()
-        for place in self._waits_at(alarm):
-            keys |= self._at.get(place, set())
+        if self._at:
+            for place in self._waits_at(alarm):
+                keys |= self._at.get(place, set())
         return tuple(k for k in sorted(keys) if k != alarm.dedup_key and _is_over(k, alarm, live))
 
     def candidates(self, parent: Alarm) -> list[str]:
@@ -58,31 +79,71 @@ class Hiding:
     def keep(self, alarm: Alarm, *, is_retained: bool) -> None:
         """Take note of an alarm's newest version."""
         is_active = is_retained and alarm.condition is Condition.ACTIVE
-        for place in self._stands_at(alarm):
-            _set(self._at, place, alarm.dedup_key, is_there=is_active)
-        for place in self._waits_at(alarm):
-            _set(self._waiting, place, alarm.id, is_there=is_active)
-        if alarm.parent:
-            _set(self._named, alarm.parent, alarm.id, is_there=is_active)
-        for cause in self._behind.pop(alarm.id, ()):
-            _set(self._children, cause, alarm.id, is_there=False)
-        if is_retained and alarm.suppressed_by:
-            self._behind[alarm.id] = alarm.suppressed_by
-            for cause in alarm.suppressed_by:
+        behind = alarm.suppressed_by if is_retained else ()
+        was_active, was_behind = self._known.get(alarm.id, (False, ()))
+        if is_active is not was_active:
+            for place in self._stands_at(alarm):
+                _set(self._at, place, alarm.dedup_key, is_there=is_active)
+            for place in self._waits_at(alarm):
+                _set(self._waiting, place, alarm.id, is_there=is_active)
+            if alarm.parent:
+                _set(self._named, alarm.parent, alarm.id, is_there=is_active)
+        if behind != was_behind:
+            for cause in was_behind:
+                _set(self._children, cause, alarm.id, is_there=False)
+            for cause in behind:
                 _set(self._children, cause, alarm.id, is_there=True)
+        if is_active or behind:
+            self._known[alarm.id] = (is_active, behind)
+        else:
+            self._known.pop(alarm.id, None)
 
-    def _stands_at(self, alarm: Alarm) -> list[tuple[str, str]]:
-        if alarm.rule not in self._parents:
+    def _stands_at(self, alarm: Alarm) -> list[Place]:
+        kinds = self._parents.get(alarm.rule)
+        if kinds is None:
             return []
-        return [(alarm.rule, place) for place in dict.fromkeys((alarm.scope, alarm.site)) if place]
+        found: dict[Place, None] = {}
+        for kind in sorted(kinds):
+            for place in self._ids_of(alarm, kind):
+                found[alarm.rule, alarm.exercise, kind, place] = None
+        return list(found)
 
-    def _waits_at(self, alarm: Alarm) -> list[tuple[str, str]]:
-        rule = self._atlas.rule_of(alarm)
-        if rule is None or not rule.inhibited_by:
-            return []
+    def _ids_of(self, alarm: Alarm, kind: str) -> tuple[str, ...]:
+        if kind == _PLACE:
+            return tuple(p for p in (alarm.scope, alarm.site) if p)
+        if kind == _GATEWAY:
+            own = (alarm.scope,) if alarm.scope in self._atlas.config.gateways else ()
+            return own or self._atlas.gateways_of(self._atlas.watched(alarm.rule, alarm.scope))
+        one = {_SCOPE: alarm.scope, _SITE: alarm.site, _AREA: alarm.area}[kind]
+        return (one,) if one else ()
+
+    def _waits_at(self, alarm: Alarm) -> list[Place]:
+        key = (alarm.rule, alarm.scope)
+        places = self._places.get(key)
+        if places is None:
+            rule = self._atlas.rule_of(alarm)
+            causes = rule.inhibited_by if rule is not None else ()
+            looked = {p: None for cause in causes for p in self._looks_at(alarm, cause)}
+            places = self._places[key] = tuple(looked)
+        return [(rule_id, alarm.exercise, kind, place) for rule_id, kind, place in places]
+
+    def _looks_at(self, alarm: Alarm, cause: Inhibition) -> list[tuple[str, str, str]]:
+        scope, name = cause.scope, cause.rule
+        if name == alarm.rule and scope is not InhibitScope.UPSTREAM:
+            return []  # like does not hide like: two alarms of one rule are two facts, unless water runs between them
         gateways = self._atlas.gateways_of(self._atlas.watched(alarm.rule, alarm.scope))
-        places = [p for p in dict.fromkeys((alarm.scope, alarm.site, *gateways)) if p]
-        return [(name, place) for name in rule.inhibited_by for place in places]
+        ids: tuple[str, ...]
+        if scope is InhibitScope.PLACE:
+            ids = (alarm.scope, alarm.site, *gateways)
+        elif scope is InhibitScope.GATEWAY:
+            ids = gateways
+        elif scope is InhibitScope.UPSTREAM:
+            ids = self._reach.upstream(alarm.site)
+        elif scope is InhibitScope.NEAR:
+            ids = self._reach.near(alarm.site, cause.within_m)
+        else:
+            ids = self._ids_of(alarm, STANDS[scope])
+        return [(name, STANDS[scope], place) for place in ids if place]
 
 
 def _is_over(key: str, child: Alarm, live: Live) -> bool:

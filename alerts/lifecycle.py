@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from citypulse.model import Alarm, AlarmQuality, Condition, OrderState, Priority, Text
+from citypulse.model import Alarm, AlarmQuality, Condition, Mute, OrderState, Priority, Text
 
 # ── alarms: orthogonal regions, the ISA-18.2 letter derived from them (alarms.md 8) ──────────────
 
@@ -25,6 +25,7 @@ class Regions:
     is_suppressed: bool = False
     is_out_of_service: bool = False
     quality: AlarmQuality = AlarmQuality.GOOD
+    is_chattering: bool = False  # it comes and goes: told once, until it has kept quiet
 
     @property
     def is_in_alarm(self) -> bool:
@@ -87,6 +88,18 @@ ALARM_ROWS: Final = (
     *_leaves("release", "is_suppressed"),
     _row("out_of_service", {"is_out_of_service": False}, is_out_of_service=True, is_acked=False),
     *_leaves("in_service", "is_out_of_service"),
+    # Chatter: the turns of what comes and goes are recorded, told once, and what they end in is told for certain.
+    _row("chatter", {"condition": Condition.ACTIVE, "is_chattering": False}, is_chattering=True),
+    _row("again", {"is_chattering": True}, condition=Condition.ACTIVE),  # an acknowledgement holds meanwhile
+    _row("flutter", {"is_chattering": True, "condition": Condition.ACTIVE}),  # to a level that has been told
+    _row("settle", {"is_chattering": True}, is_chattering=False),
+    # Acknowledged and still there after a long time: it asks again (OPC UA's ReAlarmTime).
+    _row(
+        "realarm",
+        {"condition": Condition.ACTIVE, "is_acked": True, "overlays": 0, "is_chattering": False},
+        is_acked=False,
+        is_confirmed=True,
+    ),
     _row("lose_sight", quality=AlarmQuality.STALE),
     _row("see_again", {"quality": AlarmQuality.STALE}, quality=AlarmQuality.GOOD),
     # A newer occurrence of the same key carries on; two rows for one fact would be noise.
@@ -98,18 +111,18 @@ ALARM_ROWS: Final = (
         is_shelved=False,
         is_suppressed=False,
         is_out_of_service=False,
+        is_chattering=False,
     ),
 )
 ALARM_EVENTS: Final = tuple(dict.fromkeys(row.event for row in ALARM_ROWS))
+_ROWS_OF: Final = {event: tuple(row for row in ALARM_ROWS if row.event == event) for event in ALARM_EVENTS}
 
 
 def step_alarm(regions: Regions, event: str, *, latches: bool = False, has_order: bool = False) -> Regions | None:
     """Return the regions after `event`, or None where the table has no step."""
     facts = {"latches": latches, "has_order": has_order}
-    for row in ALARM_ROWS:
-        if row.event == event and all(
-            (facts[name] if name in facts else getattr(regions, name)) == value for name, value in row.given
-        ):
+    for row in _ROWS_OF.get(event, ()):
+        if all((facts[name] if name in facts else getattr(regions, name)) == value for name, value in row.given):
             return replace(regions, **dict(row.sets))
     return None
 
@@ -124,21 +137,25 @@ def regions_of(alarm: Alarm) -> Regions:
         is_suppressed=bool(alarm.suppressed_by),
         is_out_of_service=alarm.is_out_of_service,
         quality=alarm.quality,
+        is_chattering=alarm.is_chattering,
     )
 
 
 def letter(of: Alarm | Regions) -> str:
     """Return the ISA-18.2 state: G > F > E > {B unacked, C acked, D returned unacked, A normal}."""
-    r = regions_of(of) if isinstance(of, Alarm) else of
-    if r.is_out_of_service:
+    if isinstance(of, Alarm):  # read off the alarm itself: a storm asks this tens of thousands of times
+        is_suppressed, is_shelved = bool(of.suppressed_by), of.shelved_until_ms is not None
+    else:
+        is_suppressed, is_shelved = of.is_suppressed, of.is_shelved
+    if of.is_out_of_service:
         return "G"
-    if r.is_suppressed:
+    if is_suppressed:
         return "F"
-    if r.is_shelved:
+    if is_shelved:
         return "E"
-    if r.is_in_alarm:
-        return "C" if r.is_acked else "B"
-    return "A" if r.is_acked else "D"
+    if of.condition is not Condition.NORMAL:
+        return "C" if of.is_acked else "B"
+    return "A" if of.is_acked else "D"
 
 
 LETTERS: Final = {
@@ -154,8 +171,12 @@ LETTERS: Final = {
 
 def is_retained(of: Alarm | Regions) -> bool:
     """True while somebody still has to do something about it: OPC UA's Retain; the ledger loads exactly these."""
-    r = regions_of(of) if isinstance(of, Alarm) else of
-    return r.is_in_alarm or not r.is_acked or not r.is_confirmed
+    return of.condition is not Condition.NORMAL or not of.is_acked or not of.is_confirmed or of.is_chattering
+
+
+def mute_state(mute: Mute) -> str:
+    """Return waiting, open or over: what the record writes as a mute's state."""
+    return "over" if mute.is_over else "waiting" if mute.open_until_ms is None else "open"
 
 
 # ── what people may do to an alarm ──────────────────────────────────────────────────────────────

@@ -34,6 +34,7 @@ from .proof import Ruling, weigh
 from .sla import RED_LAMP, clocks_of, elapsed_s, lamp_sentence, lit, with_clocks
 from .state import REOPEN_WITHIN_S, Opening
 from .steps import Birth, Step, born, changes_of, joined, trouble_of
+from .targets import Targets
 from .texts import local_day, span
 from .verification import Witness
 from .workdays import WorkCalendar
@@ -49,13 +50,14 @@ class OrderBook:
         opening: Opening,
         alarms_of: Callable[[WorkOrder], tuple[Alarm, ...]],
         confirm: Callable[[Pen, WorkOrder], None],
+        targets: Targets,
     ) -> None:
         """Stand where the ledger stood. `alarms_of` gives an order's live alarms, `confirm` marks them repaired."""
         self._atlas = atlas
         self._teams, self._sites = atlas.config.teams, atlas.config.sites
         self._zone = ZoneInfo(atlas.config.timezone)
         self._calendar = WorkCalendar(self._zone)
-        self._caller = OrderCaller(atlas.config, self._calendar)
+        self._caller = OrderCaller(atlas.config, self._calendar, targets)
         self._alarms_of = alarms_of
         self._confirm = confirm
         self._serials = dict(opening.order_serials)

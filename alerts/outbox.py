@@ -1,140 +1,95 @@
 """The deliverer: takes committed notices, sends them by their channels, and writes down what the providers said.
 
 The outbox itself is the ledger's. A lease that runs out means "try again", a retry carries the same key, and a notice
-that cannot be delivered ends as failed or dead with a reason: it is never held for ever and never lost silently.
+that cannot be delivered goes to the next channel that reaches its target, or ends as failed or dead with a reason: it
+is never held for ever and never lost silently.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Final
 
 import stamina
 import structlog
 
-from citypulse.clock import Clock
+from citypulse.clock import Clock, monotonic_s
 from citypulse.errors import DeliveryError
+from citypulse.ledger.outbox import LeasedNotice, Outbox
 from citypulse.model import CityConfig, Notice, NoticeKind, Priority
 
+from . import digest
 from .channels import CHANNELS, Channel
+from .failover import HAND_OVER_MS, TROUBLE_MS, Ways, trouble_notice
+from .letters import Writer
+from .pace import ATTEMPTS_MAX, WAIT_FIRST_MS, WINDOW_MS, ChannelHealth, Pace, wait_ms
 
 LEASE_MS: Final = 120_000  # longer than the slowest send with its quick retries
-BATCH: Final = 20  # notices leased at once by one channel
-WAIT_FIRST_MS: Final = 5_000
-WAIT_MAX_MS: Final = {True: 60_000, False: 600_000}  # by "is it red": a healed channel brings red ones within a minute
-ATTEMPTS_MAX: Final = {True: 55, False: 12}  # with these waits about 50 minutes; then somebody has to look
+BATCH: Final = 20  # messages sent in one round of a channel
+WAITING_MAX: Final = 1_000  # notices looked at in one round; a digest covers at most so many
+HANDED_MAX: Final = 200  # notices handed to another channel in one round
 QUICK_TRIES: Final = 2  # inside one attempt, for a connection that broke in the middle
 IDLE_S: Final = 1.0
+JOIN_S: Final = 2.0  # for the channels' threads at the end: who is sending may finish
 
 log = structlog.get_logger()
 
 
-class Leased(Protocol):
-    """A notice in our hands for a while. `attempt` counts from 1."""
-
-    @property
-    def notice(self) -> Notice:
-        """The notice."""
-        ...
-
-    @property
-    def attempt(self) -> int:
-        """How often it has been leased, this time included."""
-        ...
-
-
-class Outbox(Protocol):
-    """What the deliverer needs of the ledger's outbox."""
-
-    def lease(self, now_ms: int, limit: int, lease_ms: int, *, channels: Sequence[str] | None = None) -> Sequence[Any]:
-        """Take at most `limit` due notices of these channels for `lease_ms`."""
-        ...
-
-    def is_wanted(self, leased: Any) -> bool:
-        """Say whether it should still be sent."""
-        ...
-
-    def delivered(self, leased: Any, *, now_ms: int, provider_code: str = "") -> object:
-        """Record that the provider took it."""
-        ...
-
-    def retry(self, leased: Any, *, next_at_ms: int, error: str, provider_code: str = "") -> object:
-        """Put it back to be tried later."""
-        ...
-
-    def failed(self, leased: Any, *, error: str, provider_code: str = "") -> object:
-        """Record that the provider refused it for good."""
-        ...
-
-    def give_up(self, leased: Any, *, error: str, provider_code: str = "") -> object:
-        """Record that the tries are used up."""
-        ...
-
-
-@runtime_checkable
-class Remembers(Protocol):
-    """An outbox that also knows who has heard of what: no end is told to those who never heard the beginning."""
-
-    def has_heard(self, leased: Any) -> bool:
-        """True when an earlier notice about the subject may have reached the same channel and target."""
-        ...
-
-    def obsolete(self, leased: Any, *, reason: str) -> object:
-        """Record that it need not be sent."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelHealth:
-    """How one channel is doing. `failing_since_ms` is None while it works."""
-
-    delivered: int = 0
-    failed: int = 0  # refused for good or given up
-    retried: int = 0
-    skipped: int = 0  # no longer wanted when their turn came
-    in_a_row: int = 0  # failures since the last success
-    delivered_ms: int | None = None
-    failing_since_ms: int | None = None
-    last_error: str = ""
-
-
-def wait_ms(attempt: int, level: Priority = Priority.P4) -> int:
-    """Return how long to wait after attempt number `attempt` (from 1): 5 s, 10 s, 20 s … 10 min, or 1 min for red."""
-    return min(WAIT_MAX_MS[level is Priority.P1], WAIT_FIRST_MS << min(attempt - 1, 20))
-
-
 def _may_pass(error: Exception) -> bool:
-    return isinstance(error, DeliveryError) and not error.permanent
+    """A second try at once helps only where no answer came; what the provider said stands."""
+    return isinstance(error, DeliveryError) and error.provider_code in {"no-answer", "no-connection"}
 
 
 class Deliverer:
     """Sends what the outbox holds; one thread a channel, so that a slow provider holds up nobody else."""
 
     def __init__(
-        self, outbox: Outbox, channels: Mapping[str, Channel], limits: Mapping[str, int], clock: Clock
+        self,
+        outbox: Outbox,
+        channels: Mapping[str, Channel],
+        limits: Mapping[str, int],
+        clock: Clock,
+        *,
+        ways: Ways | None = None,
+        writer: Writer | None = None,
     ) -> None:
-        """`channels` by id; `limits` is how many notices a channel may send per minute."""
+        """`channels` by id; `limits` is how many messages a channel may send per minute; `ways` for fail-over."""
         self._outbox = outbox
         self._channels = dict(channels)
         self._limits = dict(limits)
         self._clock = clock
-        self._sent: dict[str, list[int]] = {name: [] for name in channels}  # instants of the last minute
+        self._ways = ways or Ways()
+        self._writer = writer or Writer()
+        self._paces: dict[str, Pace] = {}
         self._health = {name: ChannelHealth() for name in channels}
+        self._troubles: dict[str, int] | None = None  # announced and not over, by channel; read when first needed
         self._died: list[BaseException] = []
 
     @classmethod
-    def of(cls, config: CityConfig, outbox: Outbox, clock: Clock, data_dir: Path) -> Deliverer:
+    def of(
+        cls, config: CityConfig, outbox: Outbox, clock: Clock, data_dir: Path, writer: Writer | None = None
+    ) -> Deliverer:
         """Build the deliverer of a configured city."""
         built = {c.id: CHANNELS[c.kind](c.settings, data_dir) for c in config.channels.values()}
-        return cls(outbox, built, {c.id: c.settings.per_minute for c in config.channels.values()}, clock)
+        for channel in built.values():
+            channel.people = config.people
+        limits = {c.id: c.settings.per_minute for c in config.channels.values()}
+        return cls(outbox, built, limits, clock, ways=Ways.of(config), writer=writer)
 
     @property
     def health(self) -> dict[str, ChannelHealth]:
         """How each channel is doing, by id."""
         return dict(self._health)
+
+    @property
+    def channels(self) -> dict[str, Channel]:
+        """The channels by id."""
+        return dict(self._channels)
+
+    # ── rounds ──────────────────────────────────────────────────────────────────────────────────
 
     def step(self, now_ms: int) -> int:
         """Send what is due on every channel, one after the other; return how many notices were dealt with."""
@@ -142,20 +97,23 @@ class Deliverer:
 
     def serve(self, name: str, now_ms: int) -> int:
         """Send what is due on one channel; return how many notices were dealt with."""
-        recent = [at for at in self._sent[name] if at > now_ms - 60_000]
-        self._sent[name] = recent
-        # A failing channel is tried with one notice at a time: the others need not use up their attempts.
-        room = min(1 if self._health[name].in_a_row else BATCH, self._limits[name] - len(recent))
-        if room <= 0:
-            return 0
-        leased = list(self._outbox.lease(now_ms, room, LEASE_MS, channels=[name]))
-        for number, one in enumerate(leased):
-            if not self._deal(name, one, now_ms):
-                for other in leased[number + 1 :]:
-                    why = f"channel {name} is failing: {self._health[name].last_error}"
-                    self._outbox.retry(other, next_at_ms=now_ms + wait_ms(1), error=why)
-                break
-        return len(leased)
+        self._tell_trouble(name, now_ms)
+        pace, health = self._pace(name, now_ms), self._health[name]
+        room = 0 if now_ms < health.resting_until_ms else pace.room(now_ms)
+        handed = self._hand_over(name, now_ms, has_room=room > 0)
+        if not room:
+            return handed
+        waiting = self._outbox.waiting(now_ms, name, WAITING_MAX)
+        keys = {one.id: one.idem_key for one in waiting}
+        sendings = digest.plan(waiting, room, pace.limit, now_ms, is_probing=health.is_failing)
+        dealt = handed
+        for sending in sendings[:BATCH]:
+            key = sending.key or (digest.key_of([keys[i] for i in sending.ids]) if sending.is_digest else "")
+            leased = self._outbox.take(sending.ids, now_ms=now_ms, lease_ms=LEASE_MS, digest=key)
+            dealt += len(leased)
+            if leased and not self._deal(name, leased, now_ms, key):
+                break  # the others need not use up their attempts
+        return dealt
 
     def run(self, stop: threading.Event) -> None:
         """Deliver until `stop`; raises what a channel's thread died of."""
@@ -169,6 +127,9 @@ class Deliverer:
             self._clock.wait(stop, IDLE_S)
         if self._died:
             raise self._died[0]
+        until_s = monotonic_s() + JOIN_S
+        for thread in threads:
+            thread.join(max(0.0, until_s - monotonic_s()))
 
     def _loop(self, name: str, stop: threading.Event) -> None:
         try:
@@ -178,90 +139,188 @@ class Deliverer:
         except BaseException as error:  # noqa: BLE001 - handed to run(), which raises it where it is seen
             self._died.append(error)
 
-    def _deal(self, name: str, leased: Leased, now_ms: int) -> bool:
-        """Send one notice if it is still wanted; False when the channel itself seems to be down."""
-        notice = leased.notice
-        if not self._outbox.is_wanted(leased):
-            if isinstance(self._outbox, Remembers):  # else its lease runs out and it comes round again
-                self._outbox.obsolete(leased, reason="no longer wanted when its turn came")
-            self._note(name, skipped=1)
+    def _pace(self, name: str, now_ms: int) -> Pace:
+        if name not in self._paces:  # what was sent before a restart counts: the provider has not forgotten it
+            self._paces[name] = Pace(self._limits[name], self._outbox.sent_since(name, now_ms - WINDOW_MS))
+        self._paces[name].limit = self._limits[name]
+        return self._paces[name]
+
+    # ── one message ─────────────────────────────────────────────────────────────────────────────
+
+    def _deal(self, name: str, leased: Sequence[LeasedNotice], now_ms: int, key: str) -> bool:
+        """Send what is still wanted of one message; False when the channel itself seems to be down."""
+        wanted = self._still_wanted(name, leased, now_ms)
+        if not wanted:
             return True
-        if (
-            notice.kind is NoticeKind.CLEARED
-            and isinstance(self._outbox, Remembers)
-            and not self._outbox.has_heard(leased)
-        ):
-            self._outbox.obsolete(leased, reason="its target never heard of the alarm")
-            self._note(name, skipped=1)
-            return True
-        self._sent[name].append(now_ms)
+        notice = wanted[0].notice
+        if key:
+            several = [one.notice for one in wanted]
+            notice = digest.compose(several, key=key, channel=name, public_url=self._writer.public_url)
+        before = self._health[name]
         try:
             code = self._send(name, notice, now_ms)
         except DeliveryError as error:
-            self._failed(name, leased, error, now_ms)
+            self._failed(name, wanted, error, now_ms)
             return error.permanent
         except Exception as error:  # a channel's own mistake must neither stop the others nor be tried for ever
-            if not self._health[name].in_a_row:
+            if not before.is_failing:
                 log.exception("outbox.channel_broken", channel=name)
             broken = DeliveryError(f"bug in the channel: {type(error).__name__}: {error}", permanent=False)
-            self._failed(name, leased, broken, now_ms)
+            self._failed(name, wanted, broken, now_ms)
             return True
-        else:
-            self._outbox.delivered(leased, now_ms=now_ms, provider_code=code[:200])
-            if self._health[name].in_a_row:
-                log.info("outbox.channel_healed", channel=name, failures=self._health[name].in_a_row)
-            self._note(name, delivered=1, delivered_ms=now_ms)
-            return True
+        self._outbox.delivered(wanted, now_ms=now_ms, provider_code=code[:200])
+        if before.is_failing:
+            log.info("outbox.channel_healed", channel=name, failures=before.in_a_row)
+        self._health[name] = before.took(len(wanted), now_ms, is_digest=bool(key))
+        self._tell_healed(name, now_ms)
+        return True
+
+    def _still_wanted(self, name: str, leased: Sequence[LeasedNotice], now_ms: int) -> list[LeasedNotice]:
+        """Part what is sent from what need not be, and send an end after its beginning, where that went."""
+        wanted, skipped = [], 0
+        standing = self._outbox.standing(leased)
+        for one in leased:
+            now = standing.get(one.id)
+            if now is None or not now.is_mine:
+                skipped += 1
+                continue
+            why = now.unwanted
+            if not why and one.notice.kind is NoticeKind.CLEARED and not now.heard_by:
+                why = "its target never heard of the alarm"
+            if why:
+                self._outbox.obsolete(one, reason=why)
+                skipped += 1
+            elif self._belongs_elsewhere(one, now.heard_by):
+                alone = replace(one, digest="")
+                why = f"handed on: the beginning was told by {now.heard_by}"
+                self._outbox.hand_over(alone, now.heard_by, now_ms=now_ms, reason=why)
+                self._count(name, handed_on=1)
+            else:
+                wanted.append(one)
+        self._count(name, skipped=skipped)
+        return wanted
+
+    def _belongs_elsewhere(self, one: LeasedNotice, heard_by: str) -> bool:
+        is_end = one.notice.kind is NoticeKind.CLEARED
+        return is_end and heard_by not in (one.via, *one.path) and heard_by in self._channels
 
     def _send(self, name: str, notice: Notice, now_ms: int) -> str:
+        channel, pace = self._channels[name], self._pace(name, now_ms)
+        letter = self._writer.letter(notice, channel, now_ms)
         for attempt in stamina.retry_context(
             on=_may_pass, attempts=QUICK_TRIES, wait_initial=0.2, wait_max=1.0, timeout=20
         ):
             with attempt:
-                code = self._channels[name].send(notice, now_ms)
-                return str(code)
+                pace.used(now_ms)
+                return str(channel.send(letter, now_ms))
         raise DeliveryError("no attempt was made", permanent=False)
 
-    def _failed(self, name: str, leased: Leased, error: DeliveryError, now_ms: int) -> None:
+    def _failed(self, name: str, leased: Sequence[LeasedNotice], error: DeliveryError, now_ms: int) -> None:
         why, code = str(error)[:500], error.provider_code[:200]
-        level = leased.notice.level
-        is_last = leased.attempt >= ATTEMPTS_MAX[level is Priority.P1]
-        if error.permanent:
-            self._outbox.failed(leased, error=why, provider_code=code)
-        elif is_last:
-            self._outbox.give_up(leased, error=f"given up after {leased.attempt} attempts: {why}", provider_code=code)
-        else:
-            self._outbox.retry(
-                leased, next_at_ms=now_ms + wait_ms(leased.attempt, level), error=why, provider_code=code
-            )
-        if not self._health[name].in_a_row:
+        level = min(one.notice.level for one in leased)
+        tries = max(one.tries for one in leased)
+        is_last = error.permanent or tries >= ATTEMPTS_MAX[level is Priority.P1]
+        if not self._health[name].is_failing:
             log.warning("outbox.channel_failing", channel=name, why=why, permanent=error.permanent)
-        is_over = error.permanent or is_last
-        self._note(name, failed=int(is_over), retried=int(not is_over), error=why, failing_ms=now_ms)
+        self._health[name] = self._health[name].missed(error, now_ms)
+        other = self._next(name, leased[0]) if is_last else ""
+        if other:
+            for one in leased if not leased[0].digest else leased[:1]:
+                said = f"{name}: {why}"[:500]
+                self._outbox.hand_over(one, other, now_ms=now_ms, reason=said, may_be_taken=error.may_be_taken)
+            self._count(name, handed_on=len(leased))
+            return
+        for one in leased:
+            if error.permanent:
+                self._outbox.failed(one, error=why, provider_code=code, may_be_taken=error.may_be_taken)
+            elif is_last:
+                said = f"given up after {tries} attempts: {why}"
+                self._outbox.give_up(one, error=said, provider_code=code, may_be_taken=error.may_be_taken)
+            else:
+                next_at_ms = now_ms + max(wait_ms(tries, level), round(error.wait_s * 1000))
+                self._outbox.retry(
+                    one, next_at_ms=next_at_ms, error=why, provider_code=code, may_be_taken=error.may_be_taken
+                )
+        self._count(name, failed=len(leased) if is_last else 0, retried=0 if is_last else len(leased))
 
-    def _note(
-        self,
-        name: str,
-        *,
-        delivered: int = 0,
-        failed: int = 0,
-        retried: int = 0,
-        skipped: int = 0,
-        delivered_ms: int | None = None,
-        error: str = "",
-        failing_ms: int | None = None,
-    ) -> None:
+    def _count(self, name: str, **more: int) -> None:
         old = self._health[name]
-        new = replace(
-            old,
-            delivered=old.delivered + delivered,
-            failed=old.failed + failed,
-            retried=old.retried + retried,
-            skipped=old.skipped + skipped,
+        self._health[name] = replace(old, **{key: getattr(old, key) + n for key, n in more.items()})
+
+    # ── another channel ─────────────────────────────────────────────────────────────────────────
+
+    def _hand_over(self, name: str, now_ms: int, *, has_room: bool) -> int:
+        """Hand what has waited too long for this channel to the next one; return how many notices went."""
+        is_failing = self._health[name].is_failing
+        if not is_failing and has_room:
+            return 0
+        # Without room only what never goes into a digest has to look for another way.
+        waits = HAND_OVER_MS if is_failing else {Priority.P1: HAND_OVER_MS[Priority.P1]}
+        handed = 0
+        for one in self._outbox.overdue(name, now_ms, waits, HANDED_MAX):
+            other = self._next(name, one)
+            if other:
+                why = f"{name}: {self._health[name].last_error or 'no room in this minute'}"[:500]
+                handed += self._outbox.hand_over(one, other, now_ms=now_ms, reason=why)
+        self._count(name, handed_on=handed)
+        return handed
+
+    def _next(self, name: str, one: LeasedNotice) -> str:
+        notice = one.notice
+
+        def suits(other: str) -> bool:
+            return self._works(other) and self._reaches(other, notice.target) and not self._tells(other, notice)
+
+        return self._ways.next_for(notice.channel, notice.target, (*one.path, name), suits)
+
+    def _works(self, other: str) -> bool:
+        return other in self._channels and not self._health[other].is_failing
+
+    def _reaches(self, other: str, target: str) -> bool:
+        return self._channels[other].can_reach(target)
+
+    def _tells(self, other: str, notice: Notice) -> bool:
+        return self._outbox.is_told_by(notice, other)
+
+    # ── the channel itself as news ──────────────────────────────────────────────────────────────
+
+    def _known_troubles(self) -> dict[str, int]:
+        if self._troubles is None:
+            self._troubles = self._outbox.open_troubles()
+        return self._troubles
+
+    def _tell_trouble(self, name: str, now_ms: int) -> None:
+        """Tell the desk by another channel that this one has been failing for TROUBLE_MS."""
+        health = self._health[name]
+        since_ms = health.failing_since_ms
+        if since_ms is None or now_ms - since_ms < TROUBLE_MS or name in self._known_troubles():
+            return
+        ways = self._ways.desks_without(name, self._works)
+        if not ways:
+            return  # nobody can be told just now; the page and the metrics still say it
+        waiting = len(self._outbox.waiting(now_ms + LEASE_MS, name, WAITING_MAX))
+        self._outbox.put(
+            [
+                trouble_notice(
+                    name, way, since_ms=since_ms, now_ms=now_ms, error=health.last_error, waiting=waiting, is_over=False
+                )
+                for way in ways
+            ]
         )
-        if delivered:
-            new = replace(new, in_a_row=0, delivered_ms=delivered_ms, failing_since_ms=None, last_error="")
-        elif error:
-            since = old.failing_since_ms if old.failing_since_ms is not None else failing_ms
-            new = replace(new, in_a_row=old.in_a_row + 1, failing_since_ms=since, last_error=error)
-        self._health[name] = new
+        self._known_troubles()[name] = now_ms
+        log.error("outbox.channel_down", channel=name, since_ms=since_ms, why=health.last_error)
+
+    def _tell_healed(self, name: str, now_ms: int) -> None:
+        since_ms = self._known_troubles().pop(name, None)
+        if since_ms is None:
+            return
+        told = self._outbox.told_of(f"channel:{name}", since_ms=since_ms)
+        self._outbox.put(
+            [
+                trouble_notice(name, way, since_ms=since_ms, now_ms=now_ms, error="", waiting=0, is_over=True)
+                for way in told
+            ]
+        )
+
+
+__all__ = ["ATTEMPTS_MAX", "LEASE_MS", "WAIT_FIRST_MS", "ChannelHealth", "Deliverer", "wait_ms"]

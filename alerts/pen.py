@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from citypulse.model import SYSTEM, Actor, Alarm, Effects, Event, Notice, NoticeKind, Priority, WorkOrder
+from citypulse.model import (
+    SYSTEM,
+    Actor,
+    Alarm,
+    Effects,
+    Event,
+    Exercise,
+    Mute,
+    Notice,
+    NoticeKind,
+    Priority,
+    WorkOrder,
+)
 
-from .lifecycle import letter
+from .lifecycle import letter, mute_state
+from .revise import revised
 
 TEXT_MAX = 2_000  # characters of a reason or note that are kept; a record is not a store for documents
 
@@ -22,8 +35,11 @@ def idem_key(subject: str, rev: int, kind: NoticeKind, channel: str, target: str
 
 def json_ready(value: Any) -> Any:
     """Return `value` with NaN and infinities as None, so that every event can be written as strict JSON."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:  # nearly every value: no search of bases
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {str(k): json_ready(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -65,7 +81,7 @@ class Pen:
         is_new: bool = False,
     ) -> Alarm:
         """Write the next revision of an alarm with its event, and return it."""
-        new = replace(old, rev=old.rev + 1, **(changes or {}))
+        new = revised(old, {**(changes or {}), "rev": old.rev + 1})
         self.effects.alarms[new.id] = new
         self._event(new.id, "alarm", new.rev, kind, because, event_ms, actor, data,
                     "" if is_new else letter(old), letter(new))  # fmt: skip
@@ -84,10 +100,48 @@ class Pen:
         is_new: bool = False,
     ) -> WorkOrder:
         """Write the next revision of an order with its event, and return it."""
-        new = replace(old, rev=old.rev + 1, **(changes or {}))
+        new = revised(old, {**(changes or {}), "rev": old.rev + 1})
         self.effects.orders[new.id] = new
         self._event(new.id, "order", new.rev, kind, because, event_ms, actor, data,
                     "" if is_new else old.state.value, new.state.value)  # fmt: skip
+        return new
+
+    def mute(
+        self,
+        old: Mute,
+        kind: str,
+        because: str,
+        *,
+        event_ms: int | None = None,
+        actor: Actor = SYSTEM,
+        data: dict[str, Any] | None = None,
+        changes: dict[str, Any] | None = None,
+        is_new: bool = False,
+    ) -> Mute:
+        """Write the next revision of a mute with its event, and return it."""
+        new = revised(old, {**(changes or {}), "rev": old.rev + 1})
+        self.effects.mutes[new.id] = new
+        self._event(new.id, "mute", new.rev, kind, because, event_ms, actor, data,
+                    "" if is_new else mute_state(old), mute_state(new))  # fmt: skip
+        return new
+
+    def exercise(
+        self,
+        old: Exercise,
+        kind: str,
+        because: str,
+        *,
+        actor: Actor = SYSTEM,
+        data: dict[str, Any] | None = None,
+        changes: dict[str, Any] | None = None,
+        is_new: bool = False,
+    ) -> Exercise:
+        """Write the next revision of a drill with its event, and return it."""
+        new = revised(old, {**(changes or {}), "rev": old.rev + 1})
+        self.effects.exercises[new.id] = new
+        states = ["running" if e.ended_ms is None else "ended" for e in (old, new)]
+        self._event(new.id, "exercise", new.rev, kind, because, None, actor, data, "" if is_new else states[0],
+                    states[1])  # fmt: skip
         return new
 
     def notice(

@@ -15,6 +15,8 @@ class NoticeReason(Enum):
     FIRST = "first"  # 首次 the alarm was raised
     WORSENED = "worsened"  # 升级 it became more serious
     AGAIN = "again"  # 重新通告 an overlay ended while it was still active
+    CHATTER = "chatter"  # 抖动 it comes and goes: told once, then only how it ends
+    STANDS = "stands"  # 久未恢复 acknowledged, and still there after a long time
     REMINDED = "reminded"  # 催办 nobody has acknowledged it yet
     ENDED = "ended"  # 恢复 it returned to normal; goes to all who heard of it
     STEP = "step"  # 工单 an order step concerns this team

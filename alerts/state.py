@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from citypulse.model import Alarm, WorkOrder
+from citypulse.model import Alarm, Event, Exercise, Mute, WorkOrder
 
+RECENT_S = 2 * 3600  # raises longer ago, by our time, are no part of any chatter
 REOPEN_WITHIN_S = 72 * 3600  # the same alarm within 72 h of closing is the same trouble again (domain.md 2.5, 19)
 
 
@@ -34,6 +35,26 @@ class Opening(Protocol):
         """The last order number of each local day, `yyyymmdd`."""
         ...
 
+    @property
+    def rota_events(self) -> tuple[Event, ...]:
+        """The lines of the record about rotas, in order: stand-ins and hand-overs made while running."""
+        ...
+
+    @property
+    def mutes(self) -> tuple[Mute, ...]:
+        """Mutes that are not over, and every one that a configuration declared."""
+        ...
+
+    @property
+    def exercises(self) -> tuple[Exercise, ...]:
+        """Drills that have not ended."""
+        ...
+
+    @property
+    def raises(self) -> Mapping[str, tuple[tuple[int, int], ...]]:
+        """Of each dedup key raised within `RECENT_S`: event time and our time of its raises, in order of occurrence."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenState:
@@ -43,3 +64,7 @@ class OpenState:
     orders: tuple[WorkOrder, ...] = ()
     occurrences: Mapping[str, int] = field(default_factory=dict)
     order_serials: Mapping[str, int] = field(default_factory=dict)
+    rota_events: tuple[Event, ...] = ()
+    mutes: tuple[Mute, ...] = ()
+    exercises: tuple[Exercise, ...] = ()
+    raises: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,8 @@ ALARM_HEADS: Final = {
     NoticeReason.FIRST: Text(zh="告警", en="alarm"),
     NoticeReason.WORSENED: Text(zh="升级", en="worse"),
     NoticeReason.AGAIN: Text(zh="仍在告警", en="still in alarm"),
+    NoticeReason.CHATTER: Text(zh="频繁抖动, 静止后再通知", en="chattering, told again when it has settled"),
+    NoticeReason.STANDS: Text(zh="已确认但久未恢复", en="acknowledged, still standing"),
     NoticeReason.REMINDED: Text(zh="仍无人确认", en="still not acknowledged"),
     NoticeReason.ENDED: Text(zh="恢复", en="back to normal"),
 }
@@ -24,6 +27,8 @@ KINDS: Final = {
     NoticeReason.FIRST: NoticeKind.RAISED,
     NoticeReason.WORSENED: NoticeKind.WORSENED,
     NoticeReason.AGAIN: NoticeKind.RAISED,
+    NoticeReason.CHATTER: NoticeKind.RAISED,
+    NoticeReason.STANDS: NoticeKind.RAISED,
     NoticeReason.REMINDED: NoticeKind.REMINDER,
     NoticeReason.ENDED: NoticeKind.CLEARED,
 }
@@ -47,12 +52,17 @@ def span(seconds: float) -> str:
 
 def local(ms: int, zone: ZoneInfo) -> str:
     """Write an instant as local time at the glass, e.g. `11-22 10:11:07`."""
-    return utc(ms).astimezone(zone).strftime("%m-%d %H:%M:%S")
+    return _written(ms // 1000, zone, "%m-%d %H:%M:%S")
 
 
 def local_day(ms: int, zone: ZoneInfo) -> str:
     """Return the local calendar day, `yyyymmdd`."""
-    return utc(ms).astimezone(zone).strftime("%Y%m%d")
+    return _written(ms // 1000, zone, "%Y%m%d")
+
+
+@lru_cache(maxsize=4_096)  # a storm writes the same few seconds thousands of times
+def _written(second: int, zone: ZoneInfo, form: str) -> str:
+    return utc(second * 1000).astimezone(zone).strftime(form)
 
 
 def is_rising(rule: Rule | None) -> bool:

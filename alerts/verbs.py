@@ -14,9 +14,9 @@ from citypulse.model import Alarm, Answer, Command, Condition, Priority
 from .guards import missing
 from .lifecycle import ALARM_VERBS, LETTERS, AlarmVerb, alarm_verbs, letter
 from .pen import Pen
+from .shelves import SHELF_S_MAX, WARN_S
 
 UNDO_S: Final = 10.0  # an acknowledgement can be taken back this long (ux.md 1.5)
-SHELF_S_MAX: Final = 24 * 3600.0  # a shelf always ends, within a day
 
 
 class Desk(Protocol):
@@ -82,8 +82,11 @@ def _refusal(command: Command, alarm: Alarm, row: AlarmVerb, now_ms: int) -> tup
     if row.verb == "shelve":
         if alarm.domain == "gas" and alarm.level is Priority.P1:
             return "not_allowed", f"{head}; a red gas alarm is never shelved. Allowed now: {allowed}"
-        if not now_ms < command.data["until_ms"] <= now_ms + SHELF_S_MAX * 1000:
-            return "bad_data", f"{head}: until_ms must lie ahead, within {SHELF_S_MAX / 3600:.0f} h"
+        longest_s = SHELF_S_MAX[alarm.level]
+        if not now_ms < command.data["until_ms"] <= now_ms + longest_s * 1000:
+            return "bad_data", (
+                f"{head}: until_ms must lie ahead, within {longest_s / 3600:.0f} h for {alarm.level.colour}"
+            )
     if row.verb == "out_of_service" and alarm.domain == "gas" and alarm.level is Priority.P1:
         return "not_allowed", f"{head}; a red gas alarm is never hidden. Allowed now: {allowed}"
     return None
@@ -107,9 +110,11 @@ def _reset(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Al
 
 def _shelve(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Alarm:
     until_ms = command.data["until_ms"]
+    is_short = until_ms - pen.now_ms <= WARN_S * 1000  # too short to announce its end
     pen.obsolete(alarm.id, f"shelved by {command.actor.name}")
     return desk.step(pen, alarm, "shelve", "shelved", why, actor=command.actor, data={"until_ms": until_ms},
-                     changes={"shelved_until_ms": until_ms, "acked_by": "", "acked_ms": None})  # fmt: skip
+                     changes={"shelved_until_ms": until_ms, "acked_by": "", "acked_ms": None,
+                              "shelf_warned_ms": until_ms if is_short else 0})  # fmt: skip
 
 
 def _unshelve(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Alarm:

@@ -1,7 +1,7 @@
 """Working time: 工作时 and 工作日, with the public holidays and the weekends worked in their stead.
 
-The days are data of the State Council's yearly notice. A year without data falls back to plain weekends, and
-`is_known` says so: a calendar that runs out must warn, not guess.
+The days are data of the State Council's yearly notice (workday_years.py). A year without data falls back to plain
+weekends, and `is_known` says so: a calendar that runs out must warn, not guess.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ from zoneinfo import ZoneInfo
 
 from citypulse.clock import utc
 
+from .workday_years import HOLIDAY_YEARS
+
 SHIFTS: Final = ((time(8, 30), time(12, 0)), (time(13, 30), time(18, 0)))
 """A working day of eight hours: our proposal; offices differ by half an hour."""
 WORKDAY_S: Final = 8 * 3_600.0
-YEARS: Final = frozenset({2026})
 DAYS_MAX: Final = 3_660  # a deadline farther away than ten years is a mistake
 
 
-def _days(year: int, *spans: tuple[tuple[int, int], tuple[int, int]]) -> frozenset[date]:
-    found: set[date] = set()
-    for (month, day), (until_month, until_day) in spans:
-        at, until = date(year, month, day), date(year, until_month, until_day)
-        while at <= until:
-            found.add(at)
-            at += timedelta(days=1)
-    return frozenset(found)
+def _span(year: int, first: tuple[int, int], last: tuple[int, int]) -> list[date]:
+    start, end = date(year, *first), date(year, *last)
+    return [start + timedelta(days=k) for k in range((end - start).days + 1)]
 
 
-# 国务院办公厅关于2026年部分节假日安排的通知, 4 November 2025.
-HOLIDAYS: Final = _days(
-    2026, ((1, 1), (1, 3)), ((2, 15), (2, 23)), ((4, 4), (4, 6)), ((5, 1), (5, 5)), ((6, 19), (6, 21)),
-    ((9, 25), (9, 27)), ((10, 1), (10, 7)),
-)  # fmt: skip
+YEARS: Final = frozenset(HOLIDAY_YEARS)
+HOLIDAYS: Final = frozenset(
+    day for year, known in HOLIDAY_YEARS.items() for first, last in known.off for day in _span(year, first, last)
+)
 WORKED_WEEKENDS: Final = frozenset(
-    date(2026, month, day) for month, day in ((1, 4), (2, 14), (2, 28), (5, 9), (9, 20), (10, 10))
+    date(year, month, day) for year, known in HOLIDAY_YEARS.items() for month, day in known.worked
 )
 
 
 def is_known(year: int) -> bool:
     """True when the holidays of this year are in the table."""
     return year in YEARS
+
+
+def unknown_years(first: date, last: date) -> tuple[int, ...]:
+    """Return the years of [first, last] whose holidays are not in the table, in order."""
+    return tuple(year for year in range(first.year, last.year + 1) if year not in YEARS)
 
 
 def is_workday(day: date) -> bool:

@@ -21,19 +21,24 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from alerts.channels import CHANNELS
+from alerts.letters import Writer
+from alerts.links import Signer
 from alerts.outbox import Deliverer
 from citypulse.city import City, Source
 from citypulse.clock import Clock, monotonic_s
 from citypulse.config import Extensions, load_city
+from citypulse.delivery import channel_views, understood
 from citypulse.health import Health, examine
+from citypulse.incident import gather
 from citypulse.journal import Journal, UsageState
 from citypulse.ledger import Ledger
+from citypulse.ledger.anchors import append as append_anchor
 from citypulse.ledger.users import Users
 from citypulse.mailbox import Mailbox
 from citypulse.metrics import Metrics
 from citypulse.model import Actor, Answer, CityConfig, Command, SensorTable
 from citypulse.reading_room import ReadingRoom
-from citypulse.reloading import Outcome, Reloader, past_config, texts_of
+from citypulse.reloading import Outcome, Reloader, config_in_force, past_config, texts_of
 from citypulse.store import ReadingStore, open_store
 from citypulse.store.sink import Sink
 from citypulse.turn import Regime, Turn
@@ -52,6 +57,7 @@ GROUP_S = 0.010  # real time between the starts of two ticks: what arrives meanw
 RETENTION_DAYS = 400  # one flood season and the one before
 ANSWERS_KEPT_S = 7 * 86_400
 NOTICES_KEPT_S = RETENTION_DAYS * 86_400
+ANCHORS_FILE = "anchors.jsonl"  # in the data folder, one line a day
 WATCH_S = 2.0  # between two looks at the configuration's files
 STOP_WAIT_S = 2.5  # a clean stop takes less than three seconds in all
 log = structlog.get_logger()
@@ -137,7 +143,8 @@ class Service:
         self.ledger.record_config(config.fingerprint, texts_of(config), now_ms=now_ms)
         self.store: ReadingStore = open_store(store, data_dir)
         self.sink = Sink(self.store, self.journal, name=store, sensor_ids=lambda: self.table.ids, clock=clock)
-        self.deliverer = Deliverer.of(config, self.ledger.outbox, clock, data_dir)
+        self.signer = Signer.at(data_dir, config.public_url)
+        self.deliverer = Deliverer.of(config, self.ledger.outbox, clock, data_dir, self._writer(self.signer))
         self._delivery = (self.deliverer, threading.Event())  # with what ends it
         self.reloader = None
         if config_path is not None:
@@ -233,6 +240,9 @@ class Service:
             if self.inbox.depth < GROUP_MESSAGES:
                 self._stop.wait(max(0.0, GROUP_S - (self.beat_at_s - began_s)))
 
+    def _writer(self, signer: Signer) -> Writer:
+        return Writer(signer, self.ledger.reply_codes)
+
     def _deliver(self) -> None:
         """Deliver until the service stops; a changed configuration brings its own deliverer."""
         while not self._stop.is_set():
@@ -251,9 +261,14 @@ class Service:
         every(5, self._prune)
         every(20, self.ledger.checkpoint)
         every(3600, self._forget)
+        every(86_400, self._anchor)
         if self.reloader is not None and self._watches:
             every(WATCH_S, self._look)
         self._housekeeping.start()
+
+    def _anchor(self) -> None:
+        """Write down where the record stands; a copy of this file elsewhere proves that nothing was rewritten."""
+        append_anchor(self.data_dir / ANCHORS_FILE, self.ledger.anchor(self.clock.now_ms()))
 
     def _prune(self) -> None:
         while self.journal.prune().is_more and not self._stop.is_set():
@@ -265,6 +280,7 @@ class Service:
         now_ms = self.clock.now_ms()
         self.ledger.prune_answers(before_ms=now_ms - ANSWERS_KEPT_S * 1000)
         self.ledger.outbox.prune(before_ms=now_ms - NOTICES_KEPT_S * 1000)
+        self.ledger.reply_codes.prune(before_ms=now_ms - NOTICES_KEPT_S * 1000)
         self.store.retain(now_ms - int(timedelta(days=RETENTION_DAYS).total_seconds() * 1000))
 
     # ── a changed configuration ─────────────────────────────────────────────────────────────────
@@ -288,7 +304,8 @@ class Service:
 
     def _adopt(self, config: CityConfig) -> Future[Turn]:
         """Make everything a configuration needs, and offer it to the heart; the rest changes over after its commit."""
-        deliverer = Deliverer.of(config, self.ledger.outbox, self.clock, self.data_dir)
+        signer = Signer.at(self.data_dir, config.public_url)
+        deliverer = Deliverer.of(config, self.ledger.outbox, self.clock, self.data_dir, self._writer(signer))
         table = SensorTable.build(self.ledger.sensor_ids([s.id for s in config.sensors]), config.sensors)
         regime = Regime.of(config, table)
         self.ledger.record_config(config.fingerprint, texts_of(config), now_ms=self.clock.now_ms())
@@ -299,7 +316,7 @@ class Service:
         def change_over(future: Future[Turn]) -> None:
             if not future.cancelled() and future.exception() is None:
                 ended = self._delivery[1]
-                self.config, self.deliverer = config, deliverer
+                self.config, self.deliverer, self.signer = config, deliverer, signer
                 self._delivery = (deliverer, threading.Event())
                 ended.set()
 
@@ -398,6 +415,16 @@ class Service:
             return None
         return why_view(why, next(iter(self.ledger.alarms(rule=rule, scope=scope, limit=1)), None))
 
+    def incident(self, number: str) -> dict[str, Any] | None:
+        """Gather all evidence about one alarm or order."""
+        return gather(
+            self.ledger,
+            self.store,
+            lambda at_ms: config_in_force(self.ledger, at_ms, extensions()),
+            number,
+            now_ms=self.clock.now_ms(),
+        )
+
     def _config_at(self, at_ms: int) -> CityConfig | None:
         """Return the configuration in force at an instant; the present one where none was recorded."""
         fingerprint = self.ledger.config_at(at_ms)
@@ -435,6 +462,26 @@ class Service:
         """See ReadingRoom.gateways."""
         return self.room.gateways()
 
+    def notices(self, **query: Any) -> list[dict[str, Any]]:
+        """See ReadingRoom.notices."""
+        return self.room.notices(**query)
+
+    def notice(self, number: int) -> dict[str, Any] | None:
+        """See ReadingRoom.notice."""
+        return self.room.notice(number)
+
+    def retry_notice(self, number: int) -> bool:
+        """Put a failed or dead notice back to be sent."""
+        return self.ledger.outbox.revive(number, now_ms=self.clock.now_ms())
+
+    def channels(self) -> list[dict[str, Any]]:
+        """Return every configured channel with its health and what waits for it."""
+        return channel_views(self.config, self.deliverer, self.ledger.waiting_by_channel(), self.clock.now_ms())
+
+    def reply(self, channel: str, phone: str, text: str) -> tuple[Command | None, str]:
+        """Return the command a plain phone's answer asks for, or None and what to say back."""
+        return understood(self.config, self.ledger.reply_codes, channel, phone, text, self.clock.now_ms())
+
     def metrics_text(self) -> bytes:
         """Return all counters, gauges brought up to date."""
         counts = self.ledger.counts()
@@ -446,6 +493,7 @@ class Service:
         metrics.outbox_waiting.set(counts.outbox_by_state.get("pending", 0) + counts.outbox_by_state.get("leased", 0))
         metrics.is_connected.set(self.source.is_connected)
         metrics.journal_bytes.set(self.journal.usage().bytes)
+        metrics.set_channels(self.channels())
         metrics.sink_lag_ticks.labels(self.sink.name).set(self.journal.last_tick - self.sink.tick)
         return metrics.text()
 

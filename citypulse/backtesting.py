@@ -26,6 +26,7 @@ from citypulse.model import (
     Text,
     Transition,
 )
+from citypulse.scores import ScoreFile
 from ingest.qc.controller import QualityControl
 from ingest.quality import Grader
 from ingest.registry import Registry
@@ -71,7 +72,14 @@ class Trial:
         config = calibrated(config)
         self.config = config
         self.table = SensorTable.build(tuple(s.id for s in config.sensors), config.sensors)
-        self.engine = Engine(config.rules, self.table, config.sites, config.gateways, quantities=config.quantities)
+        self.engine = Engine(
+            config.rules,
+            self.table,
+            config.sites,
+            config.gateways,
+            quantities=config.quantities,
+            timezone=config.timezone,
+        )
         self.desk = Desk(config, self.table)
         self._grader = Grader(Registry(config, self.table), QualityControl.of_config(config, self.table))
         self._alarms: dict[str, Alarm] = {}
@@ -196,27 +204,35 @@ class _Tally:
 
 
 def backtest(
-    configs: Sequence[CityConfig], history: History, *, until_ms: int | None = None, show: Show = lambda *_: None
+    configs: Sequence[CityConfig],
+    history: History,
+    *,
+    until_ms: int | None = None,
+    show: Show = lambda *_: None,
+    scores: ScoreFile | None = None,
 ) -> tuple[Span, tuple[Outcome, ...], History]:
     """Run all configurations over the same readings in one pass; return what was read, the outcomes, and the history.
 
     until_ms: how far time goes on after the last reading (watchdogs bark on the way); by default not at all. Files
-    that turn out not to be in order of time are read again, sorted in memory: that is the history returned. Raises
-    CityError when there are no readings, or none of a configured sensor.
+    that turn out not to be in order of time are read again, sorted in memory: that is the history returned. scores: hears
+    what the first configuration's detectors say. Raises CityError when there are no readings, or none of a
+    configured sensor.
     """
     try:
-        span, outcomes = _run(configs, history, until_ms, show)
+        span, outcomes = _run(configs, history, until_ms, show, scores)
     except OutOfOrderError:
         assert isinstance(history, FileHistory)  # noqa: S101 - only they can be
         history = history.in_memory()
-        span, outcomes = _run(configs, history, until_ms, show)
+        span, outcomes = _run(configs, history, until_ms, show, scores)
     return span, outcomes, history
 
 
 def _run(
-    configs: Sequence[CityConfig], history: History, until_ms: int | None, show: Show
+    configs: Sequence[CityConfig], history: History, until_ms: int | None, show: Show, scores: ScoreFile | None
 ) -> tuple[Span, tuple[Outcome, ...]]:
     trials = [Trial(config) for config in configs]
+    if scores is not None:
+        scores.attach(trials[0].engine)
     tally = _Tally()
     names: Sequence[str] = ()
     for columns in history:

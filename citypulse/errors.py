@@ -49,8 +49,22 @@ class Refused(CityError):  # noqa: N818 - a refusal is an answer, not a failure
 class DeliveryError(CityError):
     """A channel could not deliver a notice; `permanent` decides whether it is worth trying again."""
 
-    def __init__(self, message: str, *, permanent: bool, provider_code: str = "") -> None:
-        """`provider_code` is the provider's own answer, kept as evidence."""
+    def __init__(
+        self,
+        message: str,
+        *,
+        permanent: bool,
+        provider_code: str = "",
+        wait_s: float = 0.0,
+        may_be_taken: bool | None = None,
+    ) -> None:
+        """`provider_code` is the provider's own answer, kept as evidence.
+
+        `wait_s`: how long the provider wants to be left alone · `may_be_taken`: whether it may have been taken all the
+        same (no answer in time, a server error), so that its end has to be told too; by default when not permanent.
+        """
+        self.wait_s = wait_s
+        self.may_be_taken = not permanent if may_be_taken is None else may_be_taken
         self.permanent = permanent
         self.provider_code = provider_code
         super().__init__(message)

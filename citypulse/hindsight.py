@@ -80,7 +80,14 @@ def look_back(
     known = (*ids, *(s.id for s in sensors if s.id not in set(ids)))
     table = SensorTable.build(known, sensors)
     grader = Grader(Registry(config, table), QualityControl.of_config(config, table))
-    engine = Engine(rules, table, config.sites, config.gateways, quantities=config.quantities)
+    engine = Engine(
+        rules,
+        table,
+        config.sites,
+        config.gateways,
+        quantities=config.quantities,
+        timezone=config.timezone,
+    )
     heard = _heard_of(config, rules)
     found = _received(store, [table.index[name] for name in heard if name in set(ids)], since_ms, at_ms)
     for start in range(0, len(found), SLICE):

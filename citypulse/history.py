@@ -6,20 +6,26 @@ is not in order of time; then all are, up to a limit with a name.
 
 from __future__ import annotations
 
+import queue
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from citypulse.errors import CityError
 from citypulse.readings_files import RowProblem, read_readings
-from citypulse.store import ReadingStore
+from citypulse.store import Archive, Extent, ReadingStore
 
 SORTED_MAX = 60_000_000  # readings that are sorted in memory: about 1.3 GB
 EVER_MS = 2**62
+AHEAD_MAX = 2  # portions read while an earlier one is judged
+
+T = TypeVar("T")
 
 
 class OutOfOrderError(CityError):
@@ -65,18 +71,44 @@ class History(ABC):
     def between(self, since_ms: int, until_ms: int) -> History:
         """Return the same history, narrowed further."""
 
+    def only(self, sensors: Collection[str]) -> History:  # noqa: ARG002 - for those who can
+        """Return a history that need not give the readings of other sensors; it may."""
+        return self
+
+    def extent(self, sensors: Collection[str] | None = None) -> Extent | None:  # noqa: ARG002 - for those who can
+        """Return how many readings of these sensors (of all) there are, and from when to when; None: not known."""
+        return None
+
+    def identity(self) -> str:
+        """Return a text that differs when what can be read here has changed."""
+        return ""
+
 
 class StoreHistory(History):
     """The readings of a store, which gives them in order itself."""
 
-    def __init__(self, store: ReadingStore, ids: Sequence[str], *, since_ms: int, until_ms: int) -> None:
-        """`ids[i]` names the store's sensor i."""
+    def __init__(
+        self,
+        store: ReadingStore,
+        ids: Sequence[str],
+        *,
+        since_ms: int,
+        until_ms: int,
+        sensors: Sequence[int] | None = None,
+    ) -> None:
+        """`ids[i]` names the store's sensor i; sensors: only these indexes."""
         super().__init__(since_ms=since_ms, until_ms=until_ms)
-        self._store, self._ids = store, ids
+        self._store, self._ids, self._sensors = store, ids, sensors
 
     def _columns(self) -> Iterator[Columns]:
-        total, done = max(1, self._store.count()), 0
-        for chunk in self._store.scan(None, self.since_ms, self.until_ms):
+        done = 0
+        if isinstance(self._store, Archive):
+            total = max(1, self._store.extent(self._sensors, self.since_ms, self.until_ms).readings)
+            chunks = self._store.recall(self._sensors, self.since_ms, self.until_ms)
+        else:
+            total = max(1, self._store.count())
+            chunks = self._store.scan(self._sensors, self.since_ms, self.until_ms)
+        for chunk in chunks:
             done += len(chunk)
             yield Columns(
                 names=self._ids,
@@ -94,7 +126,31 @@ class StoreHistory(History):
             self._ids,
             since_ms=max(since_ms, self.since_ms),
             until_ms=min(until_ms, self.until_ms),
+            sensors=self._sensors,
         )
+
+    def _among(self, sensors: Collection[str]) -> Sequence[int] | None:
+        wanted = [k for k, name in enumerate(self._ids) if name in sensors]
+        return None if len(wanted) == len(self._ids) else wanted
+
+    def only(self, sensors: Collection[str]) -> History:
+        """Return the same history of these sensors, where the store can survey the rest."""
+        if not isinstance(self._store, Archive):
+            return self
+        return StoreHistory(
+            self._store, self._ids, since_ms=self.since_ms, until_ms=self.until_ms, sensors=self._among(sensors)
+        )
+
+    def extent(self, sensors: Collection[str] | None = None) -> Extent | None:
+        """Return how many readings of these sensors (of all) there are, and from when to when, if the store can."""
+        if not isinstance(self._store, Archive):
+            return None
+        among = None if sensors is None else self._among(sensors)
+        return self._store.extent(among, self.since_ms, self.until_ms)
+
+    def identity(self) -> str:
+        """Return span, count and number of sensors."""
+        return f"{self.since_ms}-{self.until_ms} {self.extent()} {len(self._ids)}"
 
 
 class FileHistory(History):
@@ -124,6 +180,11 @@ class FileHistory(History):
         )
         narrowed._names, narrowed._codes = self._names, self._codes
         return narrowed
+
+    def identity(self) -> str:
+        """Return span, and every file's size and time of change."""
+        files = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in self._paths]
+        return f"{self.since_ms}-{self.until_ms} {files}"
 
     def in_memory(self) -> FileHistory:
         """Return the same history, read whole and sorted."""
@@ -241,3 +302,45 @@ def _merged(streams: Sequence[Iterator[Columns]]) -> Iterator[Columns]:
                 heads[k] = _taken(head, slice(cut, None))
         joined = _joined(parts, sum(shares) / len(shares))
         yield _taken(joined, np.argsort(joined.time_ms, kind="stable"))
+
+
+# ── reading ahead ───────────────────────────────────────────────────────────────────────────────
+
+
+def ahead(stream: Iterable[T]) -> Iterator[T]:
+    """Yield what `stream` yields, which runs on a thread of its own, at most AHEAD_MAX items ahead."""
+    items: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(AHEAD_MAX)
+    stop = threading.Event()
+
+    def give(item: tuple[T | None, BaseException | None]) -> bool:
+        while not stop.is_set():
+            try:
+                items.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def read() -> None:
+        try:
+            for item in stream:
+                if not give((item, None)):
+                    return
+        except BaseException as error:  # noqa: BLE001 - told to the one who reads
+            give((None, error))
+        else:
+            give((None, None))
+
+    reader = threading.Thread(target=read, name="history", daemon=True)
+    reader.start()
+    try:
+        while True:
+            item, error = items.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            yield item
+    finally:
+        stop.set()
+        reader.join()

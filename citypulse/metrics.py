@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 TICK_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5)
@@ -40,8 +43,22 @@ class Metrics:
         self.open_orders = gauge("open_orders", "Work orders that have not ended")
         self.sink_lag_ticks = gauge("sink_lag_ticks", "Ticks a reading store is behind", "store")
         self.outbox_waiting = gauge("outbox_waiting", "Notices not yet delivered")
+        self.channel_waiting = gauge("channel_waiting", "Notices waiting for a channel", "channel")
+        self.channel_is_failing = gauge("channel_failing", "1 from a failure to the next success", "channel")
+        self.channel_notices = gauge(
+            "channel_notices", "Notices since the start by what came of them", "channel", "outcome"
+        )
         self.journal_bytes = gauge("journal_bytes", "Size of the ledger file with its journal")
         self.is_connected = gauge("broker_connected", "1 while the broker connection is up")
+
+    def set_channels(self, channels: Iterable[Mapping[str, Any]]) -> None:
+        """Bring the gauges of the channels up to date, from their views."""
+        for view in channels:
+            name = view["id"]
+            self.channel_waiting.labels(name).set(view["waiting"])
+            self.channel_is_failing.labels(name).set(view["is_failing"])
+            for outcome in ("delivered", "failed", "retried", "skipped", "handed_on", "digests"):
+                self.channel_notices.labels(name, outcome).set(view[outcome])
 
     def text(self) -> bytes:
         """Return everything in the Prometheus text format."""

@@ -301,6 +301,32 @@ class OrderPlan:
     opens_at: Priority = Priority.P3  # only alarms at least this serious open an order
 
 
+class InhibitScope(Enum):
+    """How far the alarm of a cause reaches: which alarms of the inhibited rule it hides."""
+
+    PLACE = "place"  # of the same sensor, site or gateway
+    SENSOR = "sensor"  # of the same sensor (or, for rules about a site or gateway, the same one)
+    SITE = "site"
+    GATEWAY = "gateway"  # of sensors that speak through the same gateway
+    AREA = "area"
+    UPSTREAM = "upstream"  # of sites downstream of the cause's, however far
+    NEAR = "near"  # of sites within `within_m` of the cause's
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inhibition:
+    """A declared cause: while an alarm of `rule` is active within `scope`, it explains and hides the effect."""
+
+    rule: str
+    scope: InhibitScope = InhibitScope.PLACE
+    within_m: float = 0.0  # for NEAR, metres
+
+    def __str__(self) -> str:
+        if self.scope is InhibitScope.PLACE:
+            return self.rule
+        return f"{self.rule} ({self.scope.value}{f' {self.within_m:g} m' if self.within_m else ''})"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """One rule as it applies to `scopes`. The same id may stand in several Rules, one per set of overrides."""
@@ -321,7 +347,7 @@ class Rule:
     is_latching: bool = False
     accepts_suspect: bool = False  # whether SUSPECT readings may raise (they never clear)
     order: OrderPlan | None = None
-    inhibited_by: tuple[str, ...] = ()  # ids of rules whose active alarm on the same site or gateway hides this one
+    inhibited_by: tuple[Inhibition, ...] = ()  # causes whose active alarm hides this one
     source: str = ""
     advice: Text | None = None
 
@@ -349,10 +375,109 @@ class Person:
     unit: str = ""
     contacts: tuple[tuple[str, str], ...] = ()
     is_outside: bool = False  # not of the bureau: never called by a drill
+    level: str = ""  # of the responsibility chain: person, unit, street, district or city; "": not of it
+    domains: tuple[str, ...] = ()  # answered for at that level; empty: all
+    areas: tuple[str, ...] = ()
 
     def address(self, kind: str) -> str:
         """Return the address of a kind of contact, or ""."""
         return dict(self.contacts).get(kind, "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """A watch that comes round: on each of its days from `starts_s` to `ends_s`, seconds of the local clock.
+
+    `ends_s` beyond 86 400 is on the next day. Groups take turns: each is on for `turn_days` days, counted from the
+    rota's first day.
+    """
+
+    id: str
+    starts_s: int
+    ends_s: int
+    groups: tuple[tuple[str, ...], ...]  # ids of people
+    turn_days: int = 1
+    days: tuple[str, ...] = ()  # mon … sun, workday, holiday (with 调休); empty: every day; any of them is enough
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StandIn:
+    """`person` stands in for `instead_of` in [starts, ends); without a name on one side, somebody more or one less."""
+
+    id: str
+    team: str
+    instead_of: str
+    person: str
+    starts_ms: int
+    ends_ms: int
+    reason: str = ""
+    origin: str = ""  # file:line, or who said so and when
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rota:
+    """Who of a team is on duty when. Before its first day nobody is."""
+
+    team: str
+    timezone: str
+    first_day: str  # ISO date, local: the first day of every shift's first turn
+    shifts: tuple[Shift, ...]
+    at_least: int = 1  # people who should be on at any time
+    stand_ins: tuple[StandIn, ...] = ()  # in the order of the file; a later one acts on what earlier ones left
+    fallback: tuple[str, ...] = ()  # people called when nobody is on
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainStep:
+    """Whom an alarm calls `after_s` seconds after it asked for attention, if nobody has acknowledged it by then.
+
+    to: `routes` (the desks it was told to), `every-desk`, `on-duty`, `lead-on-duty` (of the desk, or of another team:
+    `on-duty:crew-gas`), `team:…`, `person:…`, `level:street` … · by: ids of channels; empty: those of its routes.
+    """
+
+    after_s: int
+    to: tuple[str, ...]
+    by: tuple[str, ...] = ()
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """An escalation chain: steps, and how often they come again. Empty selectors take everything."""
+
+    id: str
+    name: Text
+    steps: tuple[ChainStep, ...]
+    every_s: int = 0  # between the beginnings of two rounds
+    rounds: int = 1
+    levels: tuple[Priority, ...] = ()
+    domains: tuple[str, ...] = ()
+    areas: tuple[str, ...] = ()
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Milestone:
+    """Something an order has to have reached `within_s` after it was opened; else those in `to` are told."""
+
+    id: str
+    name: Text
+    within_s: float
+    reached: tuple[str, ...]  # kinds of the order's events, any of which reaches it: accepted, arrived, fed_back …
+    to: tuple[str, ...]  # crew, desk, or a target as in ChainStep.to
+    is_work: bool = False  # counted in working time
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A named set of milestones that order templates may ask for."""
+
+    id: str
+    name: Text
+    milestones: tuple[Milestone, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -365,6 +490,7 @@ class Route:
     domains: tuple[str, ...] = ()  # empty: all
     areas: tuple[str, ...] = ()
     at_least: Priority = Priority.P4
+    chains: tuple[str, ...] = ()  # escalation chains, the first that wants an alarm takes it
     origin: Origin
 
 
@@ -386,6 +512,27 @@ class OrderTemplate:
     name: Text
     checklist: tuple[Text, ...] = ()
     safety: tuple[Text, ...] = ()
+    profile: str = ""  # its milestones
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StormPlan:
+    """When a duty desk is in an alarm flood (ISA-18.2: more than 10 new alarms in 10 min an operator, until under 5)."""
+
+    starts_above: int = 10  # new alarms within the window for each officer
+    ends_below: int = 5
+    window_s: float = 600.0
+    starts_on: tuple[str, ...] = ()  # rules whose alarm begins a storm at once and holds it: gateway loss, heavy rain
+    officers: tuple[tuple[str, int], ...] = ()  # by desk; else the people of its team who are on duty or lead
+    origin: str = ""  # file:line; "" for the built-in limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drills:
+    """What drills may do: the only channels they may use, and how long one may run. No channels: no drills."""
+
+    channels: tuple[str, ...] = ()
+    longest_s: float = 7_200.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -409,6 +556,13 @@ class CityConfig:
     areas: dict[str, Text] = field(default_factory=dict)  # streets and towns by id, as sites and gateways name them
     quality: Any = None  # the `quality:` section as ingest.qc understands it
     people: dict[str, Person] = field(default_factory=dict)
+    windows: tuple[Mute, ...] = ()  # maintenance windows of the `windows:` section
+    drills: Drills = field(default_factory=Drills)
+    storm: StormPlan = field(default_factory=StormPlan)
+    rotas: dict[str, Rota] = field(default_factory=dict)  # by team
+    chains: dict[str, Chain] = field(default_factory=dict)
+    profiles: dict[str, Profile] = field(default_factory=dict)
+    public_url: str = ""  # the console's address as phones see it; "": notices carry no links
 
 
 # ── rules → alerts ──────────────────────────────────────────────────────────────────────────────
@@ -451,6 +605,13 @@ class Transition:
     lane: Lane = Lane.LIVE  # HISTORY: a dated occurrence that never pages
     because: Text
     parent: str = ""  # dedup key of a cause that explains it (a silent gateway)
+    exercise: str = ""  # id of the drill that scripted it; "" when it is real
+
+    @property
+    def dedup_key(self) -> str:
+        """The key of the alarm it concerns: a drill's alarms never meet real ones."""
+        key = f"{self.rule}|{self.scope}"
+        return f"{self.exercise}|{key}" if self.exercise else key
 
 
 # ── alerts ──────────────────────────────────────────────────────────────────────────────────────
@@ -549,6 +710,17 @@ class Alarm:
     stale_by: tuple[str, ...] = ()  # what stops us from seeing: dedup keys of silences, or "rule" for its own data loss
     called_ms: int = 0  # when it last asked for attention (our time): reminders count from here; 0 while hidden
     reminded: int = 0  # how many reminders have gone out since
+    chatter_since_ms: int | None = None  # it comes and goes too often: told once, not turn by turn (our time)
+    chatter_last_ms: int = 0  # when it last turned, our time: quiet counts from here
+    chatter_turns: int = 0  # raises and clears that were recorded and not told
+    chatter_level: Priority | None = None  # the most serious level told since it chatters
+    shelf_warned_ms: int = 0  # the end of a shelf that has been announced
+    exercise: str = ""  # id of the drill it belongs to; "" when it is real
+
+    @property
+    def is_chattering(self) -> bool:
+        """True while its turns are recorded and not told one by one."""
+        return self.chatter_since_ms is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -556,7 +728,7 @@ class Event:
     """One append-only line of the record: what changed on an alarm or an order, who did it and why."""
 
     subject: str  # alarm or order id
-    subject_kind: str  # alarm | order
+    subject_kind: str  # alarm | order | mute | exercise | storm
     rev: int
     kind: str  # raised, level, cleared, acknowledged, dispatched, …
     event_ms: int  # time in the world
@@ -634,6 +806,7 @@ class NoticeKind(Enum):
     CLEARED = "cleared"
     ORDER = "order"  # an order step concerns this team
     REMINDER = "reminder"
+    DIGEST = "digest"  # several of the others in one message; made by the deliverer, never kept in the outbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -685,6 +858,62 @@ class Mute:
     days: str = ""  # "" any | workday | holiday: of the Chinese calendar
     cancelled_ms: int | None = None
     rev: int = 0
+    creator_role: str = ""
+    open_since_ms: int | None = None  # the window now open: when it opened
+    open_until_ms: int | None = None  # and when it will close; None while it is closed
+    warned_ms: int = 0  # the end that has been announced
+    is_over: bool = False  # it will never open again
+    origin: str = ""  # file:line of a window of the configuration; "" when a person asked for it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillStep:
+    """One line of a drill's script: what a rule would say about a scope `at_s` seconds after the start."""
+
+    at_s: float
+    kind: TransitionKind  # RAISE, LEVEL or CLEAR
+    rule: str
+    scope: str
+    level: Priority | None = None
+    value: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exercise:
+    """A drill: scripted alarms that run the whole loop, marked as such, told only to those who take part."""
+
+    id: str  # EX-<twelve hex digits of the command's hash>
+    name: str
+    reason: str
+    creator: str
+    creator_role: str
+    started_ms: int
+    ends_ms: int  # ends by itself at the latest then
+    channels: tuple[str, ...]  # the only ways out
+    steps: tuple[DrillStep, ...]
+    taken: int = 0  # how many steps have been played
+    ended_ms: int | None = None
+    ended_by: str = ""
+    rev: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storm:
+    """Whether a duty desk is in an alarm flood, and what decides it; written whenever it hears of a new alarm."""
+
+    desk: str  # team id
+    is_on: bool = False
+    since_ms: int = 0  # when it last began or ended; 0: never yet
+    recent_ms: tuple[int, ...] = ()  # our times of the newest new alarms, ascending; no more than a start needs
+    causes: tuple[str, ...] = ()  # dedup keys of active alarms that hold it
+    number: int = 0  # storms so far
+    alarms: int = 0  # new alarms of this storm, or of the last one
+    rev: int = 0  # events written about it
+
+    @property
+    def subject(self) -> str:
+        """Its name in the record."""
+        return f"storm:{self.desk}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -694,6 +923,8 @@ class Effects:
     alarms: dict[str, Alarm] = field(default_factory=dict)  # by id; the last version wins
     orders: dict[str, WorkOrder] = field(default_factory=dict)
     mutes: dict[str, Mute] = field(default_factory=dict)
+    storms: dict[str, Storm] = field(default_factory=dict)  # by desk
+    exercises: dict[str, Exercise] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)

@@ -80,9 +80,18 @@ class ReadingRoom:
             views.append(view | {"id": row.id, "payload": payload, "replayed_ms": row.replayed_ms})
         return views
 
-    def notices(self, *, subject: str, limit: int) -> list[dict[str, Any]]:
+    def notices(self, *, subject: str, limit: int, state: str = "", channel: str = "") -> list[dict[str, Any]]:
         """Return notices with what came of them, newest first."""
-        return [plain(row) for row in self._ledger.outbox_rows(subject=subject, limit=limit)]
+        rows = self._ledger.outbox_rows(subject=subject, state=state, channel=channel, limit=limit)
+        return [plain(row) for row in rows]
+
+    def notice(self, number: int) -> dict[str, Any] | None:
+        """Return one notice with what came of it, and the others that its digest covers; None when there is none."""
+        rows = self._ledger.outbox_rows(number=number)
+        if not rows:
+            return None
+        view: dict[str, Any] = plain(rows[0])
+        return view
 
     def gateways(self) -> list[dict[str, Any]]:
         """Return gateways with numbering, watermark, liveness and clock offset."""

@@ -7,7 +7,7 @@ no longer be raised is withdrawn with a reason; what the rules hold to be in ala
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from alerts.desk import Desk
@@ -52,7 +52,14 @@ class Regime:
     def of(cls, config: CityConfig, table: SensorTable) -> Regime:
         """Make the parts. Takes about a second for a whole city; may run on any thread."""
         registry = Registry(config, table)
-        engine = Engine(config.rules, table, config.sites, config.gateways, quantities=config.quantities)
+        engine = Engine(
+            config.rules,
+            table,
+            config.sites,
+            config.gateways,
+            quantities=config.quantities,
+            timezone=config.timezone,
+        )
         engine.warm_up()  # kernels are loaded or compiled here, never on the heart's thread
         return cls(
             config=config,
@@ -122,14 +129,7 @@ def _by_scope(config: CityConfig) -> dict[tuple[str, str], Rule]:
 
 
 def _with_alarms(opening: OpenState, alarms: list[Alarm]) -> OpenState:
-    return OpenState(
-        alarms=tuple(alarms),
-        orders=opening.orders,
-        occurrences=opening.occurrences,
-        order_serials=opening.order_serials,
-        last_tick=opening.last_tick,
-        last_now_ms=opening.last_now_ms,
-    )
+    return replace(opening, alarms=tuple(alarms))
 
 
 def _note(pen: Pen, alarm: Alarm, rule: Rule | None, before: Rule | None, *, is_ended: bool) -> Alarm:

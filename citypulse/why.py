@@ -32,7 +32,7 @@ def why_view(why: Why, alarm: Alarm | None) -> dict[str, Any]:
         "gap": rule.gap.value,
         "accepts_suspect": rule.accepts_suspect,
         "is_latching": rule.is_latching,
-        "inhibited_by": list(rule.inhibited_by),
+        "inhibited_by": [str(cause) for cause in rule.inhibited_by],
         "scope": why.scope,
         "level": plain(why.level),
         "colour": None if why.level is None else why.level.colour,

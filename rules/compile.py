@@ -77,12 +77,13 @@ def compile_rules(
     sites: Mapping[str, Site],
     gateways: Mapping[str, Gateway],
     detectors: Mapping[str, Detector],
+    timezone: str = "UTC",
 ) -> Plan:
     """Lay out the state for these rules. The order of lanes, hence of transitions, depends on nothing but ids."""
     table_detectors = tuple(detectors.values())
     number = {name: d for d, name in enumerate(detectors)}
     city = City(sensors={s.id: s for s in table.sensors if s is not None}, sites=sites)
-    specs = _specs(rules, table, city, detectors)
+    specs = _specs(rules, table, city, detectors, timezone)
     specs.sort(key=lambda k: (min(k.inputs, default=-1), number[k.rule.detector], k.rule.id, k.scope))
     lane_of: dict[tuple[str, str], int] = {}
     for lane, spec in enumerate(specs):
@@ -125,7 +126,9 @@ def compile_rules(
     )
 
 
-def _specs(rules: Sequence[Rule], table: SensorTable, city: City, detectors: Mapping[str, Detector]) -> list[LaneSpec]:
+def _specs(
+    rules: Sequence[Rule], table: SensorTable, city: City, detectors: Mapping[str, Detector], timezone: str
+) -> list[LaneSpec]:
     """Return one spec per (rule, scope); rules that look at other rules come last, and see what those see."""
     specs: list[LaneSpec] = []
     here: dict[tuple[str, str], list[LaneSpec]] = defaultdict(list)  # (rule, place) → its lanes there
@@ -149,6 +152,7 @@ def _specs(rules: Sequence[Rule], table: SensorTable, city: City, detectors: Map
                 cadence_ms=1000 * max((s.cadence_s for s in sensors), default=60),
                 rule_row=row,
                 calm=band,
+                timezone=timezone,
             )
             specs.append(spec)
             if rule.id in wanted:
@@ -248,6 +252,7 @@ def _feeds(
                         lane_detector[lane],
                         spec.rule.accepts_suspect,
                         detector.sees_history,
+                        detector.quiet,
                     ),
                 )
             )

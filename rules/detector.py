@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,30 @@ HISTORY = 3  # late: may make a dated occurrence, never moves the live latches
 SKIP = 4  # says nothing (not enough points yet): as if it had not come
 OVERDUE = 5  # a watchdog's deadline has passed (synthetic: made by rules.watchdogs, for its own lane)
 HEARD = 6  # a raised watchdog was heard again (synthetic)
+
+# What a detector's quiet path (rules.quiet) answers besides the feature
+LOUD = 0  # take the long way; nothing was changed that the long way would not change alike
+MUTE = 1  # taken; there is nothing to say (the long way would have said SKIP)
+CALM = 2  # taken; the feature is calm
+
+TOUCH_AHEAD = 128  # rows that are fetched before they are needed: they fit the first-level cache
+
+
+class Quiet(IntEnum):
+    """Which quiet path a detector has: one number for each branch in `rules.quiet`."""
+
+    NEVER = 0  # every reading becomes a sample
+    VALUE = 1  # the feature is the value itself
+    STUCK = 2
+    RATE = 3
+    COMPOSITE = 4
+    NEIGHBOURS = 5
+    RAIN_CONTEXT = 6
+    WATER_CLASS = 7
+    BLACK_ODOROUS = 8
+    FORECAST = 9
+    SUDDEN_CHANGE = 10
+
 
 SAMPLE = np.dtype(
     [
@@ -66,6 +91,7 @@ class LaneSpec:
     cadence_ms: int
     rule_row: int
     calm: tuple[float, float]
+    timezone: str = "UTC"  # the city's, for what depends on the hour of the day
 
     @property
     def settings(self) -> Any:
@@ -120,4 +146,5 @@ class Detector:
     sees_history: bool = False  # the feature needs no memory, so late readings can be judged too
     members: Callable[[Any], tuple[str, ...]] | None = None  # other rules this one looks at, from its settings
     names: Mapping[float, Text] = field(default_factory=dict)  # features that are codes: how people call them
+    quiet: Quiet = Quiet.NEVER  # optional: how a reading that changes nothing is taken without becoming a sample
     example: Example | None = None  # its own fault, and healthy data: the battery in tests/contracts runs it

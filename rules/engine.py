@@ -7,7 +7,7 @@ number of sensors, except when a watchdog's deadline has really come.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +34,9 @@ from .because import Speaker
 from .compile import compile_rules
 from .detector import OVERDUE, SAMPLE, Detector
 from .detectors import DETECTORS
+from .detectors.rate import SCRATCH
 from .fanout import SAMPLES_MAX, fan_out
+from .quiet import memories
 from .snapshot import RestoreReport
 from .why import Traces, Why, explain
 
@@ -50,6 +52,7 @@ _KINDS = (
 
 
 NOTHING_HEARD = GatewayHeard()
+TURNS_MAX = 2**30  # then counting begins again: a lane that last had a sample that long ago takes the long way once
 
 
 def _plain(batch: ReadingBatch) -> ReadingBatch:
@@ -74,6 +77,8 @@ class _Scratch:
     samples: Array
     order: Array
     starts: Array
+    slopes: Array = field(default_factory=lambda: np.empty(SCRATCH, np.float64))
+    turn: int = 0  # slices of work done; lanes remember in which they last had a sample
     events: Array = field(default_factory=watchdogs.no_events)
     outcomes: Array = field(default_factory=lambda: np.empty(256, kernels.OUTCOME))
 
@@ -90,15 +95,21 @@ class Engine:
         *,
         quantities: Mapping[str, Quantity] | None = None,
         detectors: Mapping[str, Detector] = DETECTORS,
+        timezone: str = "UTC",
     ) -> None:
-        """Compile `rules`. `quantities` (CityConfig.quantities) gives the names used in sentences."""
-        self.plan = compile_rules(rules, table, sites, gateways, detectors)
+        """Compile `rules`. `quantities` (CityConfig.quantities) gives the names used in sentences.
+
+        timezone: the city's, an IANA name: what hour of the day it is for detectors that ask.
+        """
+        self.plan = compile_rules(rules, table, sites, gateways, detectors, timezone)
+        self.heed: Callable[[Array], None] | None = None  # told of the samples of every slice, features in their place
         self._quantities = quantities or {}
         self._speakers: dict[int, Speaker] = {}
         self._soonest = watchdogs.FOREVER
         self._is_started = False
         self._traces = Traces()
         self._keys = snapshot.layout_keys(self.plan)
+        self._memories = memories(self.plan.detectors, self.plan.layouts)
         slots = max(SAMPLES_MAX, self.plan.widest + 1)
         self._scratch = _Scratch(
             samples=np.empty(slots, SAMPLE),
@@ -120,6 +131,8 @@ class Engine:
         while i < len(batch) or e < n_events:  # in slices: what one slice needs stays in the cache
             i, e, n = self._fan_out(batch, events, n_events, i, e)
             self._features()
+            if self.heed is not None:
+                self.heed(self._scratch.samples[:n])
             changed = self._latch(n)
             transitions.extend(self._transition(outcome, batch) for outcome in self._scratch.outcomes[:changed])
         return transitions
@@ -140,6 +153,7 @@ class Engine:
     def _fan_out(self, batch: ReadingBatch, events: Array, n_events: int, i: int, e: int) -> tuple[int, int, int]:
         """Fill the samples with the next slice of work; return (next reading, next event, samples)."""
         plan, scratch = self.plan, self._scratch
+        scratch.turn = scratch.turn % TURNS_MAX + 1
         i, e, n, _ = fan_out(
             batch.sensor,
             batch.time_ms,
@@ -151,6 +165,12 @@ class Engine:
             plan.first,
             plan.feeds,
             plan.lane_detector,
+            plan.lanes,
+            plan.rules,
+            plan.members,
+            self._memories,
+            scratch.slopes,
+            scratch.turn,
             i,
             e,
             scratch.samples,

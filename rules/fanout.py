@@ -1,4 +1,7 @@
-"""Fan out: which lanes see a reading, in which order, and how. Also where the watchdogs' findings join the stream."""
+"""Fan out: which lanes see a reading, in which order, and how. Also where the watchdogs' findings join the stream.
+
+A lane that can take a reading quietly (rules.quiet) does so here; only what may change a condition becomes a sample.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .detector import GOOD, HISTORY, LOSS, SUSPECT
+from .detector import GOOD, HISTORY, LOSS, SUSPECT, TOUCH_AHEAD
+from .quiet import Memories, is_taken
 
 Array = NDArray[Any]
 
 SAMPLES_MAX = 8192  # per slice of work, so that samples stay in the cache however large the batch
 
-TOUCH_AHEAD = 128  # readings whose rows are fetched before they are needed: they fit the first-level cache
+# Readings in a slice once it has samples: a lane that has one waiting is closed to the quiet path until the next slice.
+READINGS_MAX = 16_384
 
 # model.Lane and model.Quality, as kernels see them
 LIVE_LANE, HISTORY_LANE = 0, 1
@@ -29,6 +34,7 @@ FEED = np.dtype(
         ("detector", np.uint8),
         ("accepts_suspect", np.uint8),
         ("sees_history", np.uint8),
+        ("quiet", np.uint8),  # detector.Quiet
     ],
     align=True,
 )
@@ -48,7 +54,7 @@ EVENT = np.dtype(
 """What a watchdog found, in the order of receive time."""
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def put(samples: Array, n: int, time_ms: int, x: float, reading: int, seen: int) -> Any:
     """Begin sample n and return it; where it goes to is the caller's to fill in."""
     sample = samples[n]
@@ -59,7 +65,7 @@ def put(samples: Array, n: int, time_ms: int, x: float, reading: int, seen: int)
     return sample
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def touch(sensor: Array, first: Array, feeds: Array, begin: int, end: int) -> int:
     """Read what the coming readings will need, in loops so short that the processor waits for many rows at once.
 
@@ -76,7 +82,7 @@ def touch(sensor: Array, first: Array, feeds: Array, begin: int, end: int) -> in
     return total
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def fan_out(
     sensor: Array,
     time_ms: Array,
@@ -88,6 +94,12 @@ def fan_out(
     first: Array,
     feeds: Array,
     lane_detector: Array,
+    lanes: Array,
+    rules: Array,
+    members: Array,
+    memories: Memories,
+    slopes: Array,
+    turn: int,
     i: int,
     e: int,
     samples: Array,
@@ -96,10 +108,11 @@ def fan_out(
 ) -> tuple[int, int, int, int]:
     """Write samples from reading i and event e on until they are full or the batch ends; return (i, e, samples, _).
 
-    Afterwards `order[starts[d]:starts[d + 1]]` are the samples of detector d, in order. The sample array must
+    turn: the number of this slice · slopes: scratch. Afterwards `order[starts[d]:starts[d + 1]]` are the samples of detector d, in order. The sample array must
     hold at least the widest sensor's feeds.
     """
     n = 0
+    begun = i
     readings = len(sensor)
     starts[:] = 0
     touched = i
@@ -120,6 +133,7 @@ def fan_out(
                     sample["lane"], sample["row"], sample["slot"] = feed["lane"], feed["row"], feed["slot"]
                     sample["rule"], sample["detector"], sample["cause"] = feed["rule"], feed["detector"], event["cause"]
                     starts[feed["detector"] + 1] += 1
+                    lanes[feed["lane"]]["turn"] = turn
                     n += 1
             else:
                 if n == len(samples):
@@ -129,10 +143,11 @@ def fan_out(
                 sample["rule"] = 0
                 sample["detector"], sample["cause"] = lane_detector[subject], -1
                 starts[sample["detector"] + 1] += 1
+                lanes[subject]["turn"] = turn
                 n += 1
             e += 1
             continue
-        if i == readings:
+        if i == readings or (n > 0 and i - begun >= READINGS_MAX):
             break
         s = sensor[i]
         if n + first[s + 1] - first[s] > len(samples):
@@ -142,8 +157,11 @@ def fan_out(
             grade = quality[i]
             is_good = grade <= QUALITY_NOT_EVALUATED
             x = value[i]
+            is_plain = way == LIVE_LANE and is_good and not np.isnan(x)
             for f in range(first[s], first[s + 1]):
                 feed = feeds[f]
+                if is_plain and is_taken(feed, time_ms[i], x, lanes, rules, members, memories, slopes, turn):
+                    continue
                 if np.isnan(x):
                     seen = LOSS
                 elif is_good:
@@ -160,14 +178,17 @@ def fan_out(
                 sample["lane"], sample["row"], sample["slot"] = feed["lane"], feed["row"], feed["slot"]
                 sample["rule"], sample["detector"], sample["cause"] = feed["rule"], feed["detector"], -1
                 starts[feed["detector"] + 1] += 1
+                lanes[feed["lane"]]["turn"] = turn
                 n += 1
         i += 1
 
     for d in range(1, len(starts)):
         starts[d] += starts[d - 1]
-    at = starts.copy()
     for k in range(n):
         d = samples[k]["detector"]
-        order[at[d]] = k
-        at[d] += 1
+        order[starts[d]] = k
+        starts[d] += 1
+    for d in range(len(starts) - 1, 0, -1):  # each stands at the next one's start now
+        starts[d] = starts[d - 1]
+    starts[0] = 0
     return i, e, n, total

@@ -79,6 +79,7 @@ LANE = np.dtype(
         ("first_member", np.int32),
         ("members", np.int32),  # lanes it counts (composite), 0 for the others
         ("trace", np.int32),  # its row in the traces, or -1
+        ("turn", np.int32),  # slice of work in which it has samples waiting: its quiet path is closed until they are done
         ("level", np.uint8),  # highest latched: 1 red … 4 blue, 0 none
         ("late_level", np.uint8),
         ("unrest", np.uint8),

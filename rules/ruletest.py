@@ -1,113 +1,149 @@
-"""Unit tests for rules, written in YAML beside them, run on the live engine: what passes here is what runs.
-
-    tests:
-      - name: silence does not clear a flood
-        interval: 20 s
-        series: {mill-underpass.depth: "2x3 30x4 _x30 30 1x40"}
-        expect:
-          - {at: 1m40s, rule: flood-depth-underpass, mill-underpass.depth: red}
-          - {at: 8m, rule: flood-depth-underpass, mill-underpass.depth: red, sight: stale}
-          - {at: 25m, rule: flood-depth-underpass, mill-underpass.depth: normal}
-
-A level may name what an officer sees of the alarm as well: `red/unack`, `normal/unack` (over, nobody has looked),
-`red/hidden` (a cause explains it), `normal/none`; that needs the desk, which `citypulse test` brings.
+"""What a rule test is: series of readings, what people do meanwhile, and what must hold when. Notation and nouns only.
 
 A series is promtool's notation, one item per interval: `5` is one reading, `5x3` that value and three more,
-`5+2x3` is 5 7 9 11, `5-2x3` is 5 3 1 -1, `_` is no reading, `_x3` three of them. `5?` is SUSPECT and `5!` FAIL.
+`5+2x3` is 5 7 9 11, `5-2x3` is 5 3 1 -1. `_` is no reading, `_x3` three of them, `stale` promtool's word for the same:
+here silence is not recovery, however it begins. `NaN` is a reading that says "no value". `5?` is SUSPECT, `5!` FAIL;
+`5@-15m` was measured a quarter of an hour before it arrives, `5@+10m` by a clock that runs ahead; `5*2` arrives twice.
+
+    5?@-15m*2x3    in this order: value and step, grade, time, copies, count
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
-
-from citypulse.model import (
-    Gateway,
-    Lane,
-    Priority,
-    Quality,
-    Quantity,
-    ReadingBatch,
-    Rule,
-    SensorTable,
-    Site,
-    Transition,
-    TransitionKind,
-)
-
-from .because import duration
-from .engine import Engine
+from citypulse.model import Priority, Quality
 
 START_MS = 1_767_542_400_000  # midnight in Hangzhou, Monday 5 January 2026
-READINGS_MAX = 1_000_000  # per test: a series is written by hand, so more is a slip of the pen
+READINGS_MAX = 1_000_000  # per series: it is written by hand, so more is a slip of the pen
+COPIES_MAX = 100
 
 ALARM_WORDS = ("none", "unack", "acked", "hidden")
 """What an officer sees: no alarm kept, one to acknowledge, an acknowledged one, one hidden behind its cause."""
 
-_COLOURS = {p.colour: p for p in Priority}
-_SIGHTS = ("good", "blind", "stale")
+SIGHTS = ("good", "blind", "stale")
+"""How a rule sees: the last sample was good, it was lost, it was lost while in alarm."""
+
 _UNIT_MS = {"ms": 1, "s": 1000, "min": 60_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|min|s|m|h|d)")
+_UNITS = "ms|min|s|m|h|d"
+_DURATION = re.compile(rf"(\d+(?:\.\d+)?)\s*({_UNITS})")
 _NUMBER = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
-_ITEM = re.compile(rf"(?P<value>{_NUMBER})(?P<step>[+-]\d+(?:\.\d+)?)?(?P<grade>[?!])?(?:x(?P<times>\d+))?")
-
-
-class Onlooker(Protocol):
-    """Follows a test: the desk, seen from here."""
-
-    def step(self, transitions: Sequence[Transition], batch: ReadingBatch, now_ms: int) -> None:
-        """Take one step's changes."""
-        ...
-
-    def alarm(self, rule: str, scope: str) -> str:
-        """Return the word of ALARM_WORDS for a rule's alarm now."""
-        ...
+_ITEM = re.compile(
+    rf"(?P<value>{_NUMBER}|NaN)(?P<step>[+-]\d+(?:\.\d+)?)?(?P<grade>[?!])?"
+    rf"(?:@(?P<off>[+-](?:\d+(?:\.\d+)?(?:{_UNITS}))+))?(?:\*(?P<copies>\d+))?(?:x(?P<times>\d+))?"
+)
+_NOTHING = re.compile(r"(?:_|stale)(?:x(\d+))?")
 
 
 class RuleTestError(ValueError):
-    """A test that cannot be run as written; says which part and what would be right."""
+    """A part of a test that cannot be read as written; says what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One place in a series. value NaN with `comes` is a reading without a value; off_ms: its own time, from here."""
+
+    value: float
+    quality: Quality = Quality.GOOD
+    off_ms: int = 0
+    copies: int = 1  # 0: no reading at all
+
+    @property
+    def comes(self) -> bool:
+        """True where a reading arrives at all."""
+        return self.copies > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expectation:
-    """At `at_ms` after the start, `rule` on `scope` is at `level` (None: normal), and sees as `sight` says."""
+class Series:
+    """One sensor's readings: an item every `every_ms` from `start_ms` after the start of the test."""
+
+    sensor: str
+    every_ms: int
+    start_ms: int
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Something that is done at `at_ms`: a command of a person, or what happens to the service itself.
+
+    verb: one of the desk's (`alarm.acknowledge`, `order.accept` …), or `restart`, `reload`, `online`, `offline` ·
+    target: dedup key of the alarm meant, or the gateway · refused: the code it must be refused with, "" when it must
+    be done.
+    """
 
     at_ms: int
-    rule: str
-    scope: str
-    level: Priority | None
-    sight: str | None = None
-    alarm: str | None = None  # a key of ALARM_WORDS
+    verb: str
+    target: str = ""
+    role: str = ""
+    name: str = ""
+    unit: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    refused: str = ""
+    down_ms: int = 0
+    config: str = ""
     place: str = ""  # file:line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RuleTest:
-    """One test: readings by sensor (NaN with quality MISSING is no reading), and what must hold when."""
+class Expectation:
+    """At `at_ms` after the start, everything in `wants` holds of `rule` on `scope`."""
 
-    name: str
-    interval_ms: int
-    series: Mapping[str, tuple[tuple[float, Quality], ...]]
-    expect: tuple[Expectation, ...]
-    raises: Mapping[str, int]  # rule → how often it raises over the whole test
+    at_ms: int
+    rule: str
+    scope: str
+    wants: Mapping[str, Any]
+    place: str = ""  # file:line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What came of a test: no failures is a pass. `transitions` tell the story of what happened instead."""
+class Told:
+    """One line of the record that must stand there."""
 
-    test: RuleTest
-    failures: tuple[str, ...]
-    transitions: tuple[Transition, ...]
+    at_ms: int
+    event: str
+    scope: str = ""  # "" any
+    actor: str = ""  # "" any
+    place: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleTest:
+    """One test. evaluate_ms: how often time moves when nothing arrives.
+
+    raises, clears: rule → how often over the whole test · levels: (rule, scope) → levels one after the other, None is
+    normal · notices: kind → how many, all kinds; None when the test does not count them · events: the whole record of
+    the alarms of `rule`; None when the test does not read it.
+    """
+
+    name: str
+    rule: str
+    start_ms: int
+    evaluate_ms: int
+    series: tuple[Series, ...]
+    steps: tuple[Step, ...] = ()
+    expect: tuple[Expectation, ...] = ()
+    raises: Mapping[str, int] = field(default_factory=dict)
+    clears: Mapping[str, int] = field(default_factory=dict)
+    levels: Mapping[tuple[str, str], tuple[Priority | None, ...]] = field(default_factory=dict)
+    notices: Mapping[str, int] | None = None
+    events: tuple[Told, ...] | None = None
+    differs: str = ""
+    source: str = ""
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The rules it is about, sorted."""
+        named = {e.rule for e in self.expect} | {*self.raises} | {*self.clears} | {rule for rule, _ in self.levels}
+        return tuple(sorted(named | ({self.rule} if self.rule else set())))
 
 
 def read_duration(text: str) -> int:
-    """Return `1m40s`, `8m`, `20 s` or `1 h 30 min` in milliseconds."""
+    """Return `1m40s`, `8m`, `20 s` or `1 h 30 min` in milliseconds. RuleTestError for anything else."""
     compact = text.strip()
     parts = _DURATION.findall(compact)
     if not parts or _DURATION.sub("", compact).strip():
@@ -115,155 +151,37 @@ def read_duration(text: str) -> int:
     return round(sum(float(value) * _UNIT_MS[unit] for value, unit in parts))
 
 
-def read_series(text: str) -> tuple[tuple[float, Quality], ...]:
-    """Return the readings of a series, one per interval."""
-    readings: list[tuple[float, Quality]] = []
-    for item in text.split():
-        if missing := re.fullmatch(r"_(?:x(\d+))?", item):
-            readings += [(float("nan"), Quality.MISSING)] * int(missing[1] or 1)
-        elif found := _ITEM.fullmatch(item):
-            times = int(found["times"] or 0)
-            if found["step"] and found["times"] is None:
-                raise RuleTestError(f"{item!r}: a step needs a count, as in {item}x5")
-            grade = {"?": Quality.SUSPECT, "!": Quality.FAIL}.get(found["grade"] or "", Quality.GOOD)
-            step = float(found["step"] or 0)
-            readings += [(float(found["value"]) + k * step, grade) for k in range(times + 1)]
+def read_series(text: str) -> tuple[Item, ...]:
+    """Return the items of a series, one per interval. RuleTestError names the one that cannot be read."""
+    items: list[Item] = []
+    for word in text.split():
+        if missing := _NOTHING.fullmatch(word):
+            items += [Item(float("nan"), Quality.MISSING, copies=0)] * int(missing[1] or 1)
+        elif found := _ITEM.fullmatch(word):
+            items += _items(word, found)
         else:
             raise RuleTestError(
-                f"{item!r} is not a series item; write 5, 5x3, 5+2x3, _ or _x3, with ? or ! for quality"
+                f"{word!r} is not a series item; write 5, 5x3, 5+2x3, _, _x3 or NaN,"
+                " with ? or ! for quality, @-15m for a late one, *2 for a repeated one"
             )
-        if len(readings) > READINGS_MAX:
+        if len(items) > READINGS_MAX:
             raise RuleTestError(f"a series of more than {READINGS_MAX} readings")
-    return tuple(readings)
+    return tuple(items)
 
 
-def _known(word: str, words: Sequence[str], what: str) -> str:
-    if word in words:
-        return word
-    near = difflib.get_close_matches(word, words, n=1)
-    raise RuleTestError(f"{what} {word!r} is not known" + (f"; did you mean {near[0]!r}?" if near else ""))
-
-
-def read_test(
-    node: Mapping[str, Any], rules: Sequence[Rule], table: SensorTable, places: Sequence[str] = ()
-) -> RuleTest:
-    """Turn one parsed YAML test into a RuleTest; RuleTestError says what is wrong with it.
-
-    places: file:line of each of its expectations, for the failures.
-    """
-    for key in node:
-        _known(key, ["name", "rule", "interval", "series", "expect", "raises"], "key")
-    ids = sorted({rule.id for rule in rules})
-    usual = str(node.get("rule", ""))
-    name = str(node.get("name", usual or "unnamed"))
-    if not node.get("series"):
-        raise RuleTestError(f"test {name!r} has no series: nothing would happen")
-    series = {_known(str(s), table.ids, "sensor"): read_series(str(text)) for s, text in node["series"].items()}
-    expect: list[Expectation] = []
-    for k, line in enumerate(node.get("expect", ())):
-        rest = {str(key): value for key, value in line.items()}
-        if "at" not in rest:
-            raise RuleTestError(f"test {name!r}: an expectation needs `at`")
-        at_ms = read_duration(str(rest.pop("at")))
-        rule = _known(str(rest.pop("rule", usual)), ids, "rule")
-        sight = rest.pop("sight", None)
-        if sight is not None:
-            _known(str(sight), _SIGHTS, "sight")
-        scopes = sorted({scope for r in rules if r.id == rule for scope in r.scopes})
-        for scope, level in rest.items():
-            colour, _, alarm = str(level).partition("/")
-            word = _known(colour, [*_COLOURS, "normal"], "level")
-            expect.append(
-                Expectation(
-                    at_ms=at_ms,
-                    rule=rule,
-                    scope=_known(scope, scopes, f"scope of rule {rule!r}"),
-                    level=_COLOURS.get(word),
-                    sight=sight,
-                    alarm=_known(alarm, ALARM_WORDS, "alarm state") if alarm else None,
-                    place=places[k] if k < len(places) else "",
-                )
-            )
-    raises = {_known(str(r), ids, "rule"): int(n) for r, n in (node.get("raises") or {}).items()}
-    if not expect and not raises:
-        raise RuleTestError(f"test {name!r} expects nothing: it would always pass")
-    return RuleTest(
-        name=name,
-        interval_ms=read_duration(str(node.get("interval", "1 min"))),
-        series=series,
-        expect=tuple(sorted(expect, key=lambda e: e.at_ms)),
-        raises=raises,
-    )
-
-
-def run_test(
-    test: RuleTest,
-    rules: Sequence[Rule],
-    table: SensorTable,
-    sites: Mapping[str, Site],
-    gateways: Mapping[str, Gateway],
-    quantities: Mapping[str, Quantity] | None = None,
-    onlooker: Onlooker | None = None,
-) -> Outcome:
-    """Run one test on a fresh engine of all the city's rules; time is the test's own."""
-    engine = Engine(rules, table, sites, gateways, quantities=quantities)
-    engine.begin(START_MS)
-    failures: list[str] = []
-    transitions: list[Transition] = []
-    ticks = max((len(readings) for readings in test.series.values()), default=0)
-    moments = sorted({k * test.interval_ms for k in range(ticks)} | {e.at_ms for e in test.expect})
-    waiting = list(test.expect)
-    for moment in moments:
-        tick, between = divmod(moment, test.interval_ms)
-        readings = [
-            (table.index[sensor], *values[tick])
-            for sensor, values in test.series.items()
-            if between == 0 and tick < len(values) and values[tick][1] is not Quality.MISSING
-        ]
-        batch = _batch(readings, START_MS + moment)
-        changed = engine.step(batch, START_MS + moment)
-        transitions += changed
-        if onlooker is not None:
-            onlooker.step(changed, batch, START_MS + moment)
-        while waiting and waiting[0].at_ms == moment:
-            failures += _check(engine, waiting.pop(0), onlooker)
-    for rule, count in test.raises.items():
-        raised = sum(t.rule == rule and t.kind is TransitionKind.RAISE for t in transitions)
-        if raised != count:
-            failures.append(f"rule {rule} raised {raised} times, expected {count}")
-    return Outcome(test=test, failures=tuple(failures), transitions=tuple(transitions))
-
-
-def _batch(readings: Sequence[tuple[int, float, Quality]], at_ms: int) -> ReadingBatch:
-    n = len(readings)
-    return ReadingBatch(
-        sensor=np.array([r[0] for r in readings], np.int32),
-        time_ms=np.full(n, at_ms, np.int64),
-        value=np.array([r[1] for r in readings], np.float64),
-        quality=np.array([r[2] for r in readings], np.uint8),
-        lane=np.full(n, Lane.LIVE, np.uint8),
-        received_ms=np.full(n, at_ms, np.int64),
-    )
-
-
-def _check(engine: Engine, expected: Expectation, onlooker: Onlooker | None) -> list[str]:
-    why = engine.why(expected.rule, expected.scope)
-    where = f"{expected.place}: " if expected.place else ""
-    where += f"at {duration(expected.at_ms / 1000)} {expected.rule} on {expected.scope}"
-    colour = why.level.colour if why.level is not None else "normal"
-    wanted = expected.level.colour if expected.level is not None else "normal"
-    found = []
-    if why.level != expected.level:
-        latches = ", ".join(
-            f"{v.limit.level.colour} {v.limit.side.sign} {v.limit.value:g} is {v.state}" for v in why.latches
-        )
-        found.append(f"{where} is {colour}, expected {wanted}: {why.subject.en} {why.feature.en}; {latches}")
-    if expected.sight is not None and why.sight != expected.sight:
-        found.append(f"{where} sees {why.sight}, expected {expected.sight}")
-    if expected.alarm is not None:
-        if onlooker is None:
-            raise RuleTestError(f"{where}: `/{expected.alarm}` needs the desk: run it with `citypulse test`")
-        word = onlooker.alarm(expected.rule, expected.scope)
-        if word != expected.alarm:
-            found.append(f"{where}: its alarm is {word}, expected {expected.alarm}")
-    return found
+def _items(word: str, found: re.Match[str]) -> list[Item]:
+    times, copies = int(found["times"] or 0), int(found["copies"] or 1)
+    if found["step"] and found["times"] is None:
+        raise RuleTestError(f"{word!r}: a step needs a count, as in {word}x5")
+    if not 1 <= copies <= COPIES_MAX:
+        raise RuleTestError(f"{word!r}: a reading arrives once or up to {COPIES_MAX} times")
+    if times >= READINGS_MAX:
+        raise RuleTestError(f"a series of more than {READINGS_MAX} readings")
+    is_nothing = found["value"] == "NaN"
+    if is_nothing and (found["step"] or found["grade"]):
+        raise RuleTestError(f"{word!r}: NaN is no value, it has neither step nor grade")
+    grade = Quality.MISSING if is_nothing else {"?": Quality.SUSPECT, "!": Quality.FAIL}.get(found["grade"] or "")
+    off = found["off"] or ""
+    off_ms = (-1 if off.startswith("-") else 1) * read_duration(off[1:]) if off else 0
+    first, step = float(found["value"]), float(found["step"] or 0)
+    return [Item(first + k * step, grade or Quality.GOOD, off_ms, copies) for k in range(times + 1)]

@@ -17,8 +17,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .detector import HEARD, LOSS, OVERDUE
-from .fanout import EVENT, LIVE_LANE, QUALITY_SUSPECT, TOUCH_AHEAD
+from .detector import HEARD, LOSS, OVERDUE, TOUCH_AHEAD
+from .fanout import EVENT, LIVE_LANE, QUALITY_SUSPECT
 from .kernels import NEVER, grown
 
 Array = NDArray[Any]

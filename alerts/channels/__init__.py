@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from typing import Final
 
-from .channel import Channel, ChannelSettings
+from .apprise_service import AppriseChannel
+from .channel import Channel, ChannelSettings, Letter
 from .dingtalk import DingTalkChannel
 from .feishu import FeishuChannel
 from .log import LogChannel
 from .mail import MailChannel
+from .sms import SmsChannel
+from .voice import VoiceChannel
 from .webhook import WebhookChannel
 from .wecom import WeComChannel
 
-__all__ = ["CHANNELS", "Channel", "ChannelSettings"]
+__all__ = ["CHANNELS", "Channel", "ChannelSettings", "Letter"]
 
 CHANNELS: Final[dict[str, type[Channel]]] = {
+    "apprise": AppriseChannel,
     "dingtalk": DingTalkChannel,
     "feishu": FeishuChannel,
     "log": LogChannel,
     "mail": MailChannel,
+    "sms": SmsChannel,
+    "voice": VoiceChannel,
     "webhook": WebhookChannel,
     "wecom": WeComChannel,
 }

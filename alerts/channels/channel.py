@@ -8,23 +8,30 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from citypulse.errors import DeliveryError
-from citypulse.model import Notice
+from citypulse.model import Notice, Person
 
 SECRET_BYTES_MAX = 4_096
 
 
 class ChannelSettings(BaseModel):
-    """Base of every channel's settings. `per_minute` bounds what a provider is asked to take; the rest waits."""
+    """Base of every channel's settings.
+
+    `per_minute` bounds what a provider is asked to take; the rest waits, or goes out collected. `fail_over_to` names
+    the channels that take over, in this order, when this one does not deliver.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    per_minute: int = 600
+    per_minute: int = Field(default=600, ge=1, le=100_000)
+    fail_over_to: tuple[str, ...] = ()
 
 
 class SecretSettings(ChannelSettings):
@@ -63,6 +70,17 @@ def read_secret(env: str, file: str) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter(Notice):
+    """A notice as it is sent: with what is only known then, and never kept in the ledger.
+
+    link: address of the page that acknowledges it, or "" · code: what a plain phone answers with, or "".
+    """
+
+    link: str = ""
+    code: str = ""
+
+
 class Channel(ABC):
     """One configured channel. Owned by one sender thread; need not be thread-safe.
 
@@ -76,11 +94,28 @@ class Channel(ABC):
     transport: ClassVar[str] = "http"  # http | smtp | file: which stand-in the battery puts up
     takes: ClassVar[bytes] = b"{}"
     refuses: ClassVar[tuple[tuple[bytes, bool, str], ...]] = ()
+    contact: ClassVar[str] = ""  # the kind of a person's contact it uses; "" for a channel that calls nobody in person
+    people: Mapping[str, Person] = {}  # by id; set when the channel is built
 
     def __init__(self, settings: Any, data_dir: Path) -> None:
         """`data_dir` is where channels that write files may write."""
         self._settings = settings
         self._data_dir = data_dir
+
+    def addresses(self, target: str) -> tuple[str, ...]:
+        """Return where a person, or everybody of a team, is reached by this kind of channel; none twice."""
+        person = self.people.get(target)
+        if person is not None:
+            found = [person.address(self.contact)]
+        else:
+            named = getattr(self._settings, "teams", {}).get(target)
+            members = [p.address(self.contact) for p in self.people.values() if target in p.teams]
+            found = list(named) if named else [*members, *getattr(self._settings, "to", ())]
+        return tuple(dict.fromkeys(a for a in found if a))
+
+    def can_reach(self, target: str) -> bool:
+        """Say whether it has an address for `target`; a channel that calls nobody in person always has."""
+        return not self.contact or bool(self.addresses(target))
 
     @abstractmethod
     def send(self, notice: Notice, now_ms: int) -> str:
@@ -89,7 +124,8 @@ class Channel(ABC):
 
 def as_json(notice: Notice) -> dict[str, Any]:
     """Return a notice as every machine-readable channel writes it."""
-    return {
+    more = {"link": notice.link, "code": notice.code} if isinstance(notice, Letter) else {}
+    return more | {
         "idem_key": notice.idem_key,
         "kind": notice.kind.value,
         "subject": notice.subject,

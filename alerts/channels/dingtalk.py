@@ -26,6 +26,7 @@ class DingTalkChannel(Robot):
     )
     code_names = ("errcode",)
     passing = frozenset({-1, 130101})
+    throttled = frozenset({130101})
 
     def address(self, now_ms: int) -> str:
         """Append token, timestamp (ms) and the signature, quoted exactly once."""
@@ -38,5 +39,5 @@ class DingTalkChannel(Robot):
     def message(self, notice: Notice, now_ms: int) -> dict[str, Any]:  # noqa: ARG002 - the signature is in the address
         """Return a markdown message; a line break there needs two blanks before it."""
         title = calm(notice.title)
-        text = words(notice, TEXT_BYTES_MAX).replace("\n", "  \n")
+        text = words(notice, TEXT_BYTES_MAX, is_markdown=True).replace("\n", "  \n")
         return {"msgtype": "markdown", "markdown": {"title": title[:100], "text": f"#### {title}\n\n{text}"}}

@@ -25,6 +25,7 @@ class FeishuChannel(Robot):
     )
     code_names = ("code", "StatusCode")  # the second is the older robots'
     passing = frozenset({9499, 11232})
+    throttled = frozenset({9499, 11232})
 
     def address(self, now_ms: int) -> str:  # noqa: ARG002 - the signature is in the message
         """Append the token to the path."""

@@ -39,7 +39,9 @@ class LogChannel(Channel):
     def send(self, notice: Notice, now_ms: int) -> str:
         """Append the notice with `sent_ms`; return the line's offset in the file."""
         path = self._data_dir / self._settings.file
-        line = json.dumps(as_json(notice) | {"sent_ms": now_ms}, ensure_ascii=False).encode() + b"\n"
+        # Without link and code: they open something, and a file of record is read by more people than the one called.
+        said = {k: v for k, v in as_json(notice).items() if k not in {"link", "code"}}
+        line = json.dumps(said | {"sent_ms": now_ms}, ensure_ascii=False).encode() + b"\n"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as file:

@@ -16,13 +16,16 @@ from citypulse.clock import utc
 from citypulse.errors import DeliveryError
 from citypulse.model import Notice, Priority
 
-from .channel import Channel, ChannelSettings, read_secret
+from .channel import Channel, ChannelSettings, Letter, read_secret
 
 ADDRESS = r"^[^\s@<>,;]{1,64}@[^\s@<>,;]{1,255}$"
 
 
 class MailSettings(ChannelSettings):
-    """A mail server, a sender, and who reads: `to` for every team, `teams` for some in their stead."""
+    """A mail server, a sender, and who reads: persons by their own address, of a team its members and `to`.
+
+    `teams` names the readers of some teams in their stead.
+    """
 
     host: str = Field(min_length=1, max_length=255)
     port: int = Field(default=587, ge=1, le=65_535)
@@ -40,8 +43,6 @@ class MailSettings(ChannelSettings):
         if self.password_env and self.password_file:
             raise ValueError("give password_env or password_file, not both")
         everybody = [*self.to, *(a for team in self.teams.values() for a in team)]
-        if not everybody:
-            raise ValueError("nobody reads this: give `to` or `teams`")
         if wrong := [a for a in everybody if "@" not in a or any(c in a for c in " \r\n<>,;")]:
             raise ValueError(f"not a mail address: {wrong[0]!r}")
         if self.user and self.security == "none":
@@ -62,11 +63,12 @@ class MailChannel(Channel):
         "timeout_s": 1.0,
     }
     transport: ClassVar[str] = "smtp"
+    contact: ClassVar[str] = "mail"
 
     def send(self, notice: Notice, now_ms: int) -> str:
         """Send the mail; return the server's last answer code."""
         s = self._settings
-        readers = s.teams.get(notice.target, s.to)
+        readers = self.addresses(notice.target)
         if not readers:
             raise DeliveryError(f"nobody reads mail for {notice.target}", permanent=True)
         password = read_secret(s.password_env, s.password_file)
@@ -92,7 +94,9 @@ class MailChannel(Channel):
             raise DeliveryError(_said(error), permanent=is_permanent, provider_code=str(error.smtp_code)) from None
         except (OSError, smtplib.SMTPException) as error:
             said = f"{s.host}: {type(error).__name__}: {error}"
-            raise DeliveryError(said, permanent=False, provider_code="no-answer") from None
+            is_connected = bool(cut)
+            code = "no-answer" if is_connected else "no-connection"
+            raise DeliveryError(said, permanent=False, provider_code=code, may_be_taken=is_connected) from None
         finally:
             for timer in cut:
                 timer.cancel()
@@ -129,7 +133,8 @@ def _mail(notice: Notice, sender: str, readers: tuple[str, ...], now_ms: int) ->
     mail["References"] = f"<{notice.subject}@citypulse>"
     if notice.level is Priority.P1:
         mail["Importance"] = "high"
-    mail.set_content(f"{notice.body}\n\n{notice.reason}\n#{notice.idem_key[:12]}\n")
+    link = f"\n\n确认 acknowledge: {notice.link}" if isinstance(notice, Letter) and notice.link else ""
+    mail.set_content(f"{notice.body}{link}\n\n{notice.reason}\n#{notice.idem_key[:12]}\n")
     return mail
 
 

@@ -19,8 +19,8 @@ from pydantic import Field, field_validator, model_validator
 from citypulse.errors import DeliveryError
 from citypulse.model import Notice
 
-from .channel import Channel, SecretSettings, read_secret
-from .http import check_url, post
+from .channel import Channel, Letter, SecretSettings, read_secret
+from .http import THROTTLED_S, check_url, post
 
 KEY_DIGITS = 12  # of the notice's key, at the end of the text: how a person tells a repeat from news
 
@@ -73,19 +73,22 @@ def cut(text: str, bytes_max: int) -> str:
     return text if len(raw) <= bytes_max else raw[: bytes_max - 3].decode("utf-8", "ignore") + "…"
 
 
-def words(notice: Notice, bytes_max: int) -> str:
-    """Return the body for a chat, with the end of the notice's key as its own line."""
-    tail = f"\n\n#{notice.idem_key[:KEY_DIGITS]}"
-    return cut(calm(notice.body), bytes_max - len(tail)) + tail
+def words(notice: Notice, bytes_max: int, *, is_markdown: bool = False) -> str:
+    """Return the body for a chat; the link that acknowledges and the end of the notice's key survive any cut."""
+    link = notice.link if isinstance(notice, Letter) else ""
+    said = f"[点此确认 acknowledge]({link})" if is_markdown else f"确认 acknowledge: {link}"
+    tail = (f"\n\n{said}" if link else "") + f"\n\n#{notice.idem_key[:KEY_DIGITS]}"
+    return cut(calm(notice.body), bytes_max - len(tail.encode())) + tail
 
 
 class Robot(Channel):
-    """A group robot. `code_names` are where its answer keeps the code, `passing` the codes that will go away."""
+    """A group robot. `code_names` are where its answer keeps the code, `passing` the codes that go away."""
 
     settings = RobotSettings
     sample: ClassVar[dict[str, Any]] = {"url": "{url}", "timeout_s": 1.0}
     code_names: ClassVar[tuple[str, ...]]
     passing: ClassVar[frozenset[int]]
+    throttled: ClassVar[frozenset[int]] = frozenset()  # of these, the ones that say "too many"
 
     @abstractmethod
     def address(self, now_ms: int) -> str:
@@ -108,7 +111,13 @@ class Robot(Channel):
             raise DeliveryError(f"an answer without a code: {said!r}", permanent=False, provider_code="?") from None
         if code != 0:
             said = str(answer.get("errmsg") or answer.get("msg") or answer)[:300]
-            raise DeliveryError(f"code {code}: {said}", permanent=code not in self.passing, provider_code=str(code))
+            raise DeliveryError(
+                f"code {code}: {said}",
+                permanent=code not in self.passing,
+                provider_code=str(code),
+                wait_s=THROTTLED_S if code in self.throttled else 0.0,
+                may_be_taken=False,
+            )
         return "0"
 
 

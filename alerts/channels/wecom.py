@@ -24,6 +24,7 @@ class WeComChannel(Robot):
     )
     code_names = ("errcode",)
     passing = frozenset({-1, 45009})
+    throttled = frozenset({45009})
 
     def address(self, now_ms: int) -> str:  # noqa: ARG002 - nothing here is signed with the time
         """Append the key."""
@@ -32,5 +33,5 @@ class WeComChannel(Robot):
     def message(self, notice: Notice, now_ms: int) -> dict[str, Any]:  # noqa: ARG002 - nothing here is signed
         """Return a markdown message of at most 4,096 bytes."""
         title = cut(calm(notice.title), 512)
-        text = words(notice, TEXT_BYTES_MAX - len(title.encode()) - 8)
+        text = words(notice, TEXT_BYTES_MAX - len(title.encode()) - 8, is_markdown=True)
         return {"msgtype": "markdown", "markdown": {"content": f"**{title}**\n{text}"}}

@@ -28,6 +28,7 @@ DAYS_SHOWN = 60
 )
 @click.option("--early", "early_s", default=1800.0, show_default=True, help="Seconds before an incident that count")
 @click.option("--alarms", "alarms_path", type=click.Path(path_type=Path, dir_okay=False), help="Write alarms as CSV")
+@click.option("--scores", "scores_path", type=click.Path(path_type=Path, dir_okay=False), help="Write features as CSV")
 @click.option("--report", "report_path", type=click.Path(path_type=Path, dir_okay=False), help="Write an HTML report")
 @click.option("--officers", default=1, show_default=True, type=click.IntRange(1), help="Officers who share the load")
 @click.option("--budget-per-10min", type=float, help="At most this many alarms per 10 min and officer on average")
@@ -50,6 +51,7 @@ def command(
     labels_path: Path | None,
     early_s: float,
     alarms_path: Path | None,
+    scores_path: Path | None,
     report_path: Path | None,
     officers: int,
     as_json: bool,
@@ -64,6 +66,7 @@ def command(
     from citypulse.backtest_report import LocalTime, as_dict, build, write_alarms
     from citypulse.backtesting import backtest
     from citypulse.config import load_city
+    from citypulse.scores import ScoreFile
     from rules.budget import Budget
     from rules.report import page
 
@@ -86,7 +89,11 @@ def command(
         raise click.UsageError("--budget-missed needs --labels")
     with opened((*files, *more), data_dir, store_text, since_ms=since_ms, until_ms=until_ms) as (recorded, source):
         with progress("回测 backtest") as show:
-            span, outcomes, history = backtest(configs, recorded, show=show)
+            if scores_path is None:
+                span, outcomes, history = backtest(configs, recorded, show=show)
+            else:
+                with ScoreFile(scores_path) as scores:
+                    span, outcomes, history = backtest(configs, recorded, show=show, scores=scores)
         for problem in history.problems[:20]:
             click.echo(str(problem), err=True)
         report = build(
@@ -109,7 +116,7 @@ def command(
         print_json(as_dict(report))
     else:
         _print(report)
-        for path in (alarms_path, report_path):
+        for path in (alarms_path, scores_path, report_path):
             if path is not None:
                 click.echo(f"→ {path}")
     if report.overruns:

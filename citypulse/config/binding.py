@@ -100,7 +100,10 @@ class _Binder:
         groups: dict[tuple[Any, ...], _Group] = {}
         scopes = {"sensor": self._sensor_scopes, "site": self._site_scopes, "gateway": self._gateway_scopes}
         selector = Selector.of(self._draft.model.applies_to)
-        for scope, members, gateway in scopes[self._settings.scope](selector):
+        found = scopes[self._settings.scope](selector)
+        if self._note_crowd(found):
+            return []
+        for scope, members, gateway in found:
             chosen = self._chosen(members, gateway)
             layers = self._laid(chosen)
             if layers.is_disabled:
@@ -118,6 +121,17 @@ class _Binder:
         if self._reading.is_whole and len(self._report.found) == before:
             self._note_unused(groups)
         return [self._binding(group) for group in groups.values()]
+
+    def _note_crowd(self, found: Sequence[_Scope]) -> bool:
+        """Note a scope with more sensors than the detector can look at; say whether there is one."""
+        scope, members, _ = max(found, key=lambda s: len(s[1]), default=("", (), None))
+        most = self._settings.inputs_max
+        if most is None or len(members) <= most:
+            return False
+        rule, detector = self._draft.model.id, self._draft.detector
+        message = f"rule `{rule}` would look at {len(members)} sensors of `{scope}`; a `{detector}` takes {most}"
+        self._report.add("E117", walk(self._draft.node, ["applies_to"]), message, "name fewer with `quantity:`")
+        return True
 
     def _switch_off(self, scope: str, members: Sequence[Sensor], chosen: tuple[int, ...]) -> None:
         said = [o.node for o in (self._overrides[i] for i in chosen) if o.model.disabled]

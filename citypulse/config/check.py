@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import zoneinfo
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from citypulse.errors import ConfigError
 from citypulse.model import CityConfig
 
 from .binding import Binding, SwitchedOff, bind_rules
+from .causes import storm_plan
 from .desk import Desk, set_up_desk
 from .diagnostics import Diagnostic, Severity, in_reading_order
 from .extensions import Extensions
@@ -22,6 +23,7 @@ from .files import Reading, read_all, shown_name
 from .inventory import Inventory, take_inventory, text_of
 from .lint import lint
 from .nodes import Node, Report, did_you_mean, walk
+from .people import Crowd, take_people
 from .schema import BrokerIn, CityIn, FileIn, OverrideIn, RuleIn
 
 
@@ -71,11 +73,15 @@ def inspect_city(path: Path | str, extensions: Extensions) -> Loaded:
     _check_codecs(reading, extensions, report)
     inventory = take_inventory(reading, report)
     desk = set_up_desk(reading, inventory, extensions, report)
+    crowd = take_people(reading, inventory, desk, city.timezone if city else "UTC", report)
+    storm = storm_plan(reading, desk, report)
     bindings, switched_off = bind_rules(reading, inventory, extensions, report)
     is_sound = reading.is_whole and not any(d.severity is Severity.ERROR for d in report.found)
     if is_sound:
         lint(reading, inventory, bindings, desk, report)
-    made = _made(city, broker, reading, inventory, desk, bindings, quality) if is_sound and city and broker else None
+    made = None
+    if is_sound and city and broker:
+        made = replace(_made(city, broker, reading, inventory, desk, crowd, bindings, quality), storm=storm)
     return Loaded(
         city=made,
         # Warnings of a broken configuration mislead: a rule may match nothing because its site was left out.
@@ -148,12 +154,14 @@ def _made(
     reading: Reading,
     inventory: Inventory,
     desk: Desk,
+    crowd: Crowd,
     bindings: list[Binding],
     quality: Any,
 ) -> CityConfig:
     return CityConfig(
         name=text_of(city.name),
         timezone=city.timezone,
+        public_url=(city.public_url or "").rstrip("/"),
         broker_url=broker.url,
         sites=inventory.sites,
         gateways=inventory.gateways,
@@ -168,4 +176,8 @@ def _made(
         files=tuple(s.name for s in reading.sources),
         areas=inventory.areas,
         quality=quality,
+        people=crowd.people,
+        rotas=crowd.rotas,
+        chains=crowd.chains,
+        profiles=crowd.profiles,
     )

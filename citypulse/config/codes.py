@@ -120,6 +120,10 @@ _SHAPE = (
           "配置会进版本库、备份和工单附件。密钥放环境变量或单独文件，此处只写其名。",
           "Configuration ends up in version control and backups. Keep the secret in the environment or its own file"
           " and name that here."),
+    _code("E117", "测点太多", "too many sensors for one rule",
+          "这种检测器一次只能看有限个测点，消息里有上限。用 applies_to 的 quantity 选出要看的参数。",
+          "This detector looks at a limited number of sensors at once; the message says how many. Choose the quantities"
+          " with `applies_to`."),
 )
 
 _UNITS = (
@@ -159,6 +163,15 @@ _REFERENCES = (
     _code("E304", "自相引用", "refers to itself",
           "站点不能是自己的上游；互相抑制的两条规则会一起沉默。",
           "A site is not its own upstream; two rules that hide each other would both stay silent."),
+    _code("E311", "通知链次序颠倒", "steps of a chain out of order",
+          "after 从告警叫人起算，逐步变长；repeat 的间隔要比整条链长，否则前一轮没完后一轮已经开始。",
+          "`after` counts from when the alarm called and must rise from step to step; the chain may begin again only"
+          " after its last step."),
+    _code("E312", "不认识的通知对象", "a target that names nobody",
+          "可写 routes、every-desk、on-duty、lead-on-duty、on-duty:班组、team:班组、person:人员、level:street 等；"
+          "时点（milestone）还可写 crew 与 desk。",
+          "Write routes, every-desk, on-duty, lead-on-duty, on-duty:TEAM, team:TEAM, person:PERSON or level:street;"
+          " a milestone also takes crew and desk."),
 )
 
 _WARNINGS = (
@@ -202,6 +215,25 @@ _WARNINGS = (
           "读数正常一周后报警还挂着，没人会再看它。缩短 off_delay；需要人工复位的用 latch: true。",
           "An alarm that still stands a week after all is well is looked at by nobody."
           " Shorten `off_delay`; where somebody must reset it, write `latch: true`."),
+    _code("W221", "排班有空档", "hours with nobody on duty",
+          "这段时间既没有班次，也没有 fallback 后备人员。任何一天都可能因调休变成工作日或休息日。",
+          "No shift covers these hours and no `fallback` names who may be called."
+          " Any day of the week may be worked or free (调休)."),
+    _code("W222", "班次重叠", "overlapping shifts",
+          "同一个人可能同时上两个班。",
+          "The same person may be on two shifts at once."),
+    _code("W223", "在岗人数不足", "fewer on duty than asked for",
+          "这段时间在岗人数少于 at_least。",
+          "Fewer people are on in these hours than `at_least` asks for."),
+    _code("W224", "替班落空", "override outside the rota",
+          "被替的人不在这个班组的任何班次里，替班不起作用。",
+          "Whoever is to be replaced is in no shift of this rota, so the override does nothing."),
+    _code("W225", "联系不上", "to be called, but cannot be reached",
+          "此人在排班或通知链里，却没有任何联系方式。",
+          "The person is in a rota or a chain, but has no contact."),
+    _code("W226", "通知链没有被用到", "chain that no route names",
+          "没有路由写 chain: 它，永远不会走这条链。",
+          "No route names it with `chain:`, so no alarm ever takes it."),
 )
 
 # fmt: on

@@ -38,6 +38,7 @@ def set_up_desk(reading: Reading, inventory: Inventory, extensions: Extensions, 
         _take_templates(document, desk, report)
     for document in reading.documents:
         _take_routes(document, desk, reading, inventory, report)
+        _check_fail_over(document, reading, report)
     return desk
 
 
@@ -120,7 +121,21 @@ def _take_templates(document: Document, desk: Desk, report: Report) -> None:
             name=text_of(model.name),
             checklist=tuple(text_of(t) for t in model.checklist),
             safety=tuple(text_of(t) for t in model.safety),
+            profile=model.profile or "",
         )
+
+
+def _check_fail_over(document: Document, reading: Reading, report: Report) -> None:
+    declared = reading.declared.get("channels", set())
+    table = walk(document.root, ["channels"])
+    for key, model in document.model.channels.items():
+        names = model.settings.get("fail_over_to", ())
+        for position, word in enumerate(names if isinstance(names, list) else ()):
+            node = walk(table, [key, "settings", "fail_over_to", position])
+            if word == key:
+                report.add("E106", node, f"channel `{key}` cannot take over from itself", "name another channel")
+            elif isinstance(word, str) and word not in declared:
+                unknown(report, node, "channel", word, declared)
 
 
 def _take_routes(document: Document, desk: Desk, reading: Reading, inventory: Inventory, report: Report) -> None:
@@ -133,6 +148,7 @@ def _take_routes(document: Document, desk: Desk, reading: Reading, inventory: In
                 unknown(report, walk(node, [key]), "team" if key == "to" else key, word, declared)
         check_words(report, node, "domains", model.domains, DOMAINS, "domain")
         check_words(report, node, "areas", model.areas, inventory.areas, "area")
+        check_words(report, node, "chain", model.chain, dict.fromkeys(reading.declared.get("chains", ())), "chain")
         if model.id in desk.routes:
             _twice(report, walk(node, ["id"]), "route", model.id)
             continue
@@ -143,5 +159,6 @@ def _take_routes(document: Document, desk: Desk, reading: Reading, inventory: In
             domains=model.domains,
             areas=model.areas,
             at_least=Priority.from_colour(model.at_least),
+            chains=model.chain,
             origin=node.origin,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from .causes import causes_of, check_reach, hides_its_like
 from .extensions import Extensions
 from .files import Reading
 from .inventory import Inventory, unknown
@@ -112,13 +113,13 @@ def _check_inhibitors(drafts: dict[str, Draft], reading: Reading, report: Report
     for draft in drafts.values():
         for said in (draft.node, *(o.node for o in draft.overrides)):
             value = said.get("inhibited_by")
-            words = [] if value is None else value.data()
-            for position, word in enumerate([words] if isinstance(words, str) else words):
-                node = walk(said, ["inhibited_by", position])
+            check_reach(value, report)
+            for node, cause in causes_of(value):
+                word, own = cause.rule, draft.model.id
                 if word not in known:
                     unknown(report, node, "rule", word, known)
-                elif word == draft.model.id or _inhibits_back(drafts, word, draft.model.id):
-                    message = f"`{draft.model.id}` and `{word}` would hide each other"
+                elif hides_its_like(cause, own) or (word != own and _inhibits_back(drafts, word, own)):
+                    message = f"`{own}` and `{word}` would hide each other"
                     report.add("E304", node, message, "the cause hides the effect; remove the other direction")
 
 
@@ -145,8 +146,8 @@ def _inhibits_back(drafts: dict[str, Draft], rule: str, target: str) -> bool:
         if current in seen or current not in drafts:
             continue
         seen.add(current)
-        above = drafts[current].model.inhibited_by or ()
+        above = {cause.rule for cause in drafts[current].model.inhibited_by or ()} - {current}
         if target in above:
             return True
-        waiting += above
+        waiting += sorted(above)
     return False

@@ -135,7 +135,7 @@ def _rule_said(binding: Binding, unit: str) -> Iterator[Said]:
     for key in ("gap", "latch", "accepts", "diagnostic", "inhibited_by"):
         node = layers.fields.get(key)
         if node is not None:
-            data = node.data()
+            data = [str(c) for c in rule.inhibited_by] if key == "inhibited_by" else node.data()
             value = (
                 ", ".join(data) if isinstance(data, list) else str(data).lower() if data in (True, False) else str(data)
             )

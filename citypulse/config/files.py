@@ -21,6 +21,7 @@ from .schema import FileIn, RuleIn
 
 PACKS = Path(__file__).resolve().parents[2] / "rules" / "packs"
 INCLUDES_MAX = 64
+_BY_NAME = ("areas", "templates", "teams", "channels", "order_templates", "people", "rotas", "chains", "profiles")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,7 +187,7 @@ def _pruned(root: Table, wrong: Iterable[tuple[str | int, ...]]) -> Table:
 
 def _declare(root: Table, declared: dict[str, set[str]]) -> None:
     """Remember every id the file declares, whether or not its entry is sound."""
-    for section in ("areas", "templates", "teams", "channels", "order_templates"):
+    for section in _BY_NAME:
         node = root.get(section)
         if isinstance(node, Table):
             declared.setdefault(section, set()).update(node.entries)

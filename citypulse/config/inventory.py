@@ -14,9 +14,10 @@ from citypulse.model import Gateway, Origin, Sensor, Site, Text
 from citypulse.units import UnitError, convert, parse
 
 from .files import Document, Reading
+from .forms import TextIn
 from .nodes import Node, Report, Table, did_you_mean, walk
 from .scalars import Bound, read_duration, read_value, unit_is_known
-from .schema import PatternIn, PlaceIn, SitesIn, TemplateIn, TemplateSensorIn, TextIn
+from .schema import PatternIn, PlaceIn, SitesIn, TemplateIn, TemplateSensorIn
 
 _METRES_PER_DEGREE = 111_320.0
 T = TypeVar("T")

@@ -7,8 +7,9 @@ from typing import Any, Literal, Union
 from pydantic import Field, create_model
 
 from .extensions import Extensions
+from .forms import Id
 from .scalars import marker_of
-from .schema import ChannelIn, FileIn, GatewayIn, Id, OverrideIn, RuleIn
+from .schema import ChannelIn, FileIn, GatewayIn, OverrideIn, RuleIn
 from .values import DetectorSettings
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -36,7 +37,7 @@ def json_schema(extensions: Extensions) -> dict[str, Any]:
         changed["gateways"] = (tuple[gateway, ...], ())
     model = create_model("Configuration", __base__=FileIn, __doc__=FileIn.__doc__, **changed)
     schema = model.model_json_schema()
-    _tidy(schema)
+    tidy(schema)
     return {"$schema": DIALECT, "title": "citypulse configuration", **schema}
 
 
@@ -58,11 +59,11 @@ def _channel(kind: str, settings: Any) -> Any:
     return create_model(f"channel_{kind}", __base__=ChannelIn, __doc__=f"A channel of kind {kind}.", **parts)
 
 
-def _tidy(node: Any) -> None:
+def tidy(node: Any) -> None:
     """Remove what confuses editors: nulls nobody writes, defaults in inner units, titles that repeat the key."""
     if isinstance(node, list):
         for item in node:
-            _tidy(item)
+            tidy(item)
         return
     if not isinstance(node, dict):
         return
@@ -86,4 +87,4 @@ def _tidy(node: Any) -> None:
     if isinstance(node.get("patternProperties"), dict):
         node["additionalProperties"] = False
     for value in list(node.values()):
-        _tidy(value)
+        tidy(value)

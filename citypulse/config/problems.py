@@ -57,7 +57,7 @@ def _note_one(report: Report, detail: ErrorDetails, root: Node, model: type[Base
         node, last = at_key, "id"  # the key itself is what is wrong
     if kind == "extra_forbidden":
         owner = _owner(model, parts[:-1])
-        known = sorted(owner.model_fields) if owner else []
+        known = sorted(info.alias or name for name, info in owner.model_fields.items()) if owner else []
         hint = did_you_mean(last, known, several="keys")
         if " " in last and isinstance(node, Scalar) and node.value is None:
             hint = "quote the text: inside `{ }` a comma begins the next key"

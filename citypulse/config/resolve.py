@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from citypulse.model import Gap, Limit, OrderPlan, Priority, Side, Text
+from citypulse.model import Gap, Inhibition, Limit, OrderPlan, Priority, Side, Text
 
 from . import problems
+from .causes import as_data, causes_of
 from .inventory import unknown
 from .layers import Layers, LimitLayer
 from .nodes import Node, Report, Scalar, Table
@@ -37,7 +38,7 @@ class Effective:
     is_latching: bool
     accepts_suspect: bool
     is_diagnostic: bool
-    inhibited_by: tuple[str, ...]
+    inhibited_by: tuple[Inhibition, ...]
     advice: Text | None
 
 
@@ -76,7 +77,7 @@ def resolve(
         is_latching=_flag(layers, "latch"),
         accepts_suspect=_word(layers, "accepts", "good") == "suspect",
         is_diagnostic=_flag(layers, "diagnostic"),
-        inhibited_by=_words(layers, "inhibited_by"),
+        inhibited_by=tuple(cause for _, cause in causes_of(layers.fields.get("inhibited_by"))),
         advice=_text(advice) if advice else None,
     )
     object.__setattr__(effective, "version", _version(layers, effective))
@@ -210,7 +211,7 @@ def _version(layers: Layers, effective: Effective) -> str:
         "latch": effective.is_latching,
         "suspect": effective.accepts_suspect,
         "diagnostic": effective.is_diagnostic,
-        "inhibited_by": list(effective.inhibited_by),
+        "inhibited_by": [as_data(cause) for cause in effective.inhibited_by],
         "order": None
         if effective.order is None
         else [
@@ -237,11 +238,3 @@ def _word(layers: Layers, key: str, default: str) -> str:
 def _flag(layers: Layers, key: str) -> bool:
     node = layers.fields.get(key)
     return node is not None and node.data() is True
-
-
-def _words(layers: Layers, key: str) -> tuple[str, ...]:
-    node = layers.fields.get(key)
-    if node is None:
-        return ()
-    data = node.data()
-    return (data,) if isinstance(data, str) else tuple(data)

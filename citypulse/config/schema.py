@@ -6,89 +6,31 @@ Sections of detectors are checked by the detector's own model, also when bound.
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    GetJsonSchemaHandler,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from citypulse.domains import DOMAINS, SITE_KINDS
-
+from .causes_schema import Causes, StormIn
+from .forms import (
+    Amount,
+    DomainWords,
+    Duration,
+    Id,
+    KindWords,
+    LevelName,
+    Line,
+    Number,
+    ShortForm,
+    TextIn,
+    Words,
+    several,
+    words_schema,
+)
+from .people_schema import ChainIn, PersonIn, ProfileIn, RotaIn
 from .values import LEVELS, Strict
 
-ID_PATTERN = r"^[a-z0-9][a-z0-9_-]*$"
 SIDES = ("at_least", "above", "below", "at_most")
-
-Id = Annotated[StrictStr, Field(pattern=ID_PATTERN, max_length=64)]
-Line = Annotated[StrictStr, Field(min_length=1, max_length=2000)]
-Number = Annotated[float, Field(strict=True)]
-LevelName = Literal["red", "orange", "yellow", "blue"]
-
-
-def _amount(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise PydanticCustomError("E102", "expected a number with its unit")
-    return value
-
-
-Amount = Annotated[
-    Any,
-    BeforeValidator(_amount),
-    WithJsonSchema({"type": ["string", "number"], "description": "a number with its unit, e.g. `15 cm`"}),
-]
-Duration = Annotated[
-    Any,
-    BeforeValidator(_amount),
-    WithJsonSchema({"type": "string", "description": "e.g. `60 s`, `5 min`, `2 h`, `1 d`, `3 * cadence`"}),
-]
-
-
-@dataclass(frozen=True, slots=True)
-class ShortForm:
-    """Tells editors of the short form that a validator before this one also takes."""
-
-    schema: str  # of the short form, as JSON text: frozen data needs a hash
-
-    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Offer both forms."""
-        return {"anyOf": [json.loads(self.schema), handler(core)]}
-
-
-def _several(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _words(items: dict[str, Any]) -> Any:
-    both = [items, {"type": "array", "items": items, "minItems": 1}]
-    return WithJsonSchema({"anyOf": both})
-
-
-Words = Annotated[tuple[Line, ...], BeforeValidator(_several), Field(min_length=1), _words({"type": "string"})]
-DomainWords = Annotated[
-    tuple[Line, ...], BeforeValidator(_several), Field(min_length=1), _words({"enum": sorted(DOMAINS)})
-]
-KindWords = Annotated[
-    tuple[Line, ...], BeforeValidator(_several), Field(min_length=1), _words({"enum": sorted(SITE_KINDS)})
-]
-
-
-class TextIn(Strict):
-    """A text people see, in both languages."""
-
-    what: ClassVar[str] = "text"
-    zh: Line
-    en: Line
 
 
 class BoundsIn(Strict):
@@ -114,6 +56,9 @@ class CityIn(Strict):
     name: TextIn
     timezone: Line
     bounds: BoundsIn | None = None
+    public_url: Annotated[StrictStr, Field(pattern=r"^https?://[^\s@?#]+$", max_length=200)] | None = Field(
+        default=None, description="the console's address as phones see it; with it notices carry a link to acknowledge"
+    )
 
 
 class BrokerIn(Strict):
@@ -281,6 +226,7 @@ class RouteIn(Strict):
     domains: DomainWords = ()
     areas: Words = ()
     at_least: LevelName = "blue"
+    chain: Words = Field(default=(), description="escalation chains; the first that wants an alarm takes it")
 
 
 class OrderTemplateIn(Strict):
@@ -290,6 +236,7 @@ class OrderTemplateIn(Strict):
     name: TextIn
     checklist: tuple[TextIn, ...] = ()
     safety: tuple[TextIn, ...] = ()
+    profile: Line | None = None
 
 
 class SelectorIn(Strict):
@@ -342,7 +289,7 @@ class RuleBodyIn(Strict):
     latch: StrictBool | None = None
     accepts: Literal["good", "suspect"] | None = None
     diagnostic: StrictBool | None = None
-    inhibited_by: Annotated[tuple[Line, ...], BeforeValidator(_several), _words({"type": "string"})] | None = None
+    inhibited_by: Causes | None = None
     order: OrderIn | Literal["none"] | None = None
     advice: TextIn | None = None
 
@@ -370,7 +317,7 @@ class FileIn(Strict):
 
     what: ClassVar[str] = "file"
     version: Literal[1]
-    include: Annotated[tuple[Line, ...], BeforeValidator(_several), _words({"type": "string"})] = ()
+    include: Annotated[tuple[Line, ...], BeforeValidator(several), words_schema({"type": "string"})] = ()
     city: CityIn | None = None
     broker: BrokerIn | None = None
     areas: dict[Id, TextIn] = Field(default_factory=dict)
@@ -379,11 +326,16 @@ class FileIn(Strict):
     sites: tuple[SitesIn, ...] = ()
     sensors: tuple[SensorIn, ...] = ()
     teams: dict[Id, TeamIn] = Field(default_factory=dict)
+    people: dict[Id, PersonIn] = Field(default_factory=dict)
+    rotas: dict[Id, RotaIn] = Field(default_factory=dict)
+    chains: dict[Id, ChainIn] = Field(default_factory=dict)
+    profiles: dict[Id, ProfileIn] = Field(default_factory=dict)
     channels: dict[Id, ChannelIn] = Field(default_factory=dict)
     routes: tuple[RouteIn, ...] = ()
     order_templates: dict[Id, OrderTemplateIn] = Field(default_factory=dict)
     rules: tuple[RuleIn, ...] = ()
     overrides: tuple[OverrideIn, ...] = ()
+    storm: StormIn | None = None
 
 
 __all__ = ["LEVELS", "SIDES", "FileIn"]

@@ -77,5 +77,8 @@ class DetectorSettings(Strict):
     limits_in: ClassVar[Literal["value", "rate", "seconds", "none"]] = "value"
     """Unit of the limits inside the house: the quantity's canonical unit, that per second, seconds, a bare number."""
 
+    inputs_max: ClassVar[int | None] = None
+    """At most so many sensors in one scope (a site with more is an error); None: any number."""
+
     needs_limits: ClassVar[bool] = True
     """Whether the rule must give `limits:` (True) or a single `level:` (False)."""

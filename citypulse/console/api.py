@@ -11,10 +11,11 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
 from citypulse.clock import iso
 from citypulse.errors import CityError
+from citypulse.incident_page import page
 from citypulse.mailbox import MailboxFullError
 from citypulse.model import Actor, Command
 
@@ -25,6 +26,7 @@ BODY_BYTES_MAX = 64 * 1024  # a command is a form, not a file
 LIMIT_DEFAULT = 200
 LIMIT_MAX = 10_000
 ANSWER_WAIT_S = 15.0  # a commit takes milliseconds; past this the caller asks again with the same command_id
+STANDALONE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 INSTANT_MS_MAX = 253_402_300_799_999  # the last millisecond of the year 9999
 
 
@@ -227,6 +229,43 @@ async def replay_dead_letters(request: Request, port: CityPort, who: Actor) -> R
     return JSONResponse({"ok": True, "replayed": count})
 
 
+async def list_notices(request: Request, port: CityPort, _who: Actor) -> Response:
+    """Notices with what came of them, newest first."""
+    words = {name: request.query_params.get(name, "") for name in ("state", "channel", "subject")}
+    limit = whole(request, "limit", LIMIT_DEFAULT, most=LIMIT_MAX)
+    return JSONResponse(await run_in_threadpool(port.notices, limit=limit, **words))
+
+
+def _number(request: Request) -> int:
+    text = request.path_params["id"]
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else -1
+
+
+async def one_notice(request: Request, port: CityPort, _who: Actor) -> Response:
+    """One notice."""
+    found = await run_in_threadpool(port.notice, _number(request))
+    return missing("notice", request.path_params["id"]) if found is None else JSONResponse(found)
+
+
+async def retry_notice(request: Request, port: CityPort, who: Actor) -> Response:
+    """Send a failed or dead notice again, once its channel is mended."""
+    if who.role not in {"admin", "engineer", "lead", "duty"}:
+        raise AuthError(f"role {who.role!r} may not send notices again; it needs duty, lead, engineer or admin", 403)
+    name = request.path_params["id"]
+    found = await run_in_threadpool(port.notice, _number(request))
+    if found is None:
+        return missing("notice", name)
+    if await run_in_threadpool(port.retry_notice, _number(request)):
+        return JSONResponse({"ok": True, "message": f"重新发送 notice {name} is to be sent again", "subject": name})
+    said = f"notice {name} is {found['state']}; only a failed or dead one can be sent again"
+    return JSONResponse({"ok": False, "code": "not_allowed", "message": said, "allowed": []}, 409)
+
+
+async def list_channels(_request: Request, port: CityPort, _who: Actor) -> Response:
+    """Channels with their health and what waits for them."""
+    return JSONResponse(await run_in_threadpool(port.channels))
+
+
 async def list_gateways(_request: Request, port: CityPort, _who: Actor) -> Response:
     """Gateways with numbering, durable watermark, liveness and clock offset."""
     return JSONResponse(await run_in_threadpool(port.gateways))
@@ -242,6 +281,18 @@ async def why(request: Request, port: CityPort, _who: Actor) -> Response:
     except CityError as error:
         raise BadRequest(str(error)) from error
     return missing("rule on scope", f"{rule}|{scope}") if found is None else JSONResponse(found)
+
+
+async def incident(request: Request, port: CityPort, _who: Actor) -> Response:
+    """All evidence about one alarm or order: readings, rules, record, notices, photos, hashes."""
+    number = request.path_params["id"]
+    is_page = number.endswith(".html")
+    piece = await run_in_threadpool(port.incident, number.removesuffix(".html"))
+    if piece is None:
+        return missing("alarm or order", number)
+    if not is_page:
+        return JSONResponse(piece)
+    return HTMLResponse(await run_in_threadpool(page, piece), headers={"Content-Security-Policy": STANDALONE})
 
 
 async def time_now(_request: Request, port: CityPort, _who: Actor) -> Response:
@@ -344,6 +395,28 @@ ROUTES: tuple[Route, ...] = (
         handler=replay_dead_letters,
         is_change=True,
     ),
+    Route(
+        method="GET",
+        path="/api/v1/notices",
+        summary="List notices with what came of them",
+        handler=list_notices,
+        answers="array",
+        query=(
+            ("state", "string", "pending, leased, delivered, failed, dead or obsolete"),
+            ("channel", "string", "its own channel, or the one it is sent by"),
+            ("subject", "string", "an alarm or order id"),
+            *_PAGE,
+        ),
+    ),
+    Route(method="GET", path="/api/v1/notices/{id}", summary="Show one notice", handler=one_notice),
+    Route(
+        method="POST",
+        path="/api/v1/notices/{id}/retry",
+        summary="Send a failed or dead notice again",
+        handler=retry_notice,
+        is_change=True,
+    ),
+    Route(method="GET", path="/api/v1/channels", summary="List channels", handler=list_channels, answers="array"),
     Route(method="GET", path="/api/v1/gateways", summary="List gateways", handler=list_gateways, answers="array"),
     Route(
         method="GET",
@@ -356,6 +429,12 @@ ROUTES: tuple[Route, ...] = (
             ("at_ms", "integer", "as it stood at this instant, epoch ms (default: now)"),
             ("since_ms", "integer", "re-run stored readings from this instant on (default: 30 days before)"),
         ),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/incidents/{id}",
+        summary="Evidence for one alarm or order; with .html after the id as one self-contained page",
+        handler=incident,
     ),
     Route(method="GET", path="/api/v1/time", summary="The city's time", handler=time_now),
 )

@@ -20,8 +20,10 @@ from citypulse.clock import iso
 
 from .api import ROUTES, endpoint
 from .auth import AuthError, actor, refuse
+from .links import LinkPages
 from .openapi import document
 from .port import CityPort
+from .replies import ReplyDoor
 
 HERE = Path(__file__).parent
 SECURITY_HEADERS = {
@@ -84,6 +86,8 @@ def build(port: CityPort, *, reads_need_token: bool, hosts: list[str]) -> Starle
             Path_("/metrics", guarded(metrics)),
             Path_("/api/openapi.json", openapi),
             *(Path_(r.path, endpoint(r, port, reads_need_token=reads_need_token), methods=[r.method]) for r in ROUTES),
+            *LinkPages(port, templates).routes(),
+            *ReplyDoor(port).routes(),
             Path_("/", guarded(front)),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],

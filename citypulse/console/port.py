@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
+from alerts.links import Signer
 from citypulse.health import Health
-from citypulse.model import Actor, Answer, Command
+from citypulse.model import Actor, Answer, CityConfig, Command
 
 
 class CityPort(Protocol):
@@ -73,6 +74,36 @@ class CityPort(Protocol):
         """Put kept messages back into the inbox; return how many."""
         ...
 
+    @property
+    def signer(self) -> Signer:
+        """What makes and reads the links in notices."""
+        ...
+
+    @property
+    def config(self) -> CityConfig:
+        """The configuration in force."""
+        ...
+
+    def notices(self, *, subject: str, limit: int, state: str, channel: str) -> list[dict[str, Any]]:
+        """Return notices with what came of them, newest first."""
+        ...
+
+    def notice(self, number: int) -> dict[str, Any] | None:
+        """Return one notice, or None."""
+        ...
+
+    def retry_notice(self, number: int) -> bool:
+        """Put a failed or dead notice back to be sent; False when it is neither."""
+        ...
+
+    def channels(self) -> list[dict[str, Any]]:
+        """Return every configured channel with its health and what waits for it."""
+        ...
+
+    def reply(self, channel: str, phone: str, text: str) -> tuple[Command | None, str]:
+        """Return the command a plain phone's answer asks for, or None and what to say back."""
+        ...
+
     def gateways(self) -> list[dict[str, Any]]:
         """Return gateways with numbering, watermark, liveness and clock offset."""
         ...
@@ -81,4 +112,8 @@ class CityPort(Protocol):
         self, *, rule: str, scope: str, at_ms: int | None = None, since_ms: int | None = None
     ) -> dict[str, Any] | None:
         """Explain one rule on one scope, now or at `at_ms`: samples, limits, timers, quality, rule file and line."""
+        ...
+
+    def incident(self, number: str) -> dict[str, Any] | None:
+        """Return all evidence about one alarm or order, or None."""
         ...

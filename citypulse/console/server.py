@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from urllib.parse import urlsplit
 
 import structlog
 import uvicorn
@@ -25,6 +26,8 @@ class ConsoleServer:
         """Bind host:tcp_port (0 picks a free one). Off loopback, reads need a token too."""
         is_loopback = host in LOOPBACK
         hosts = ["127.0.0.1", "localhost", "[::1]", "testserver"] if is_loopback else ["*"]
+        public = urlsplit(port.config.public_url).hostname  # what links in notices name; a proxy passes it on
+        hosts = [*hosts, public] if public and "*" not in hosts else hosts
         app = build(port, reads_need_token=not is_loopback, hosts=hosts)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)

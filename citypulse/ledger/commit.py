@@ -82,8 +82,17 @@ class Committer:
         self._journal = compiled(sa.insert(s.journal), journal)
         self._alarm = compiled(upsert(s.alarm), s.ALARMS.names)
         self._order = compiled(upsert(s.work_order), s.ORDERS.names)
+        self._mute = compiled(upsert(s.mute), s.MUTES.names)
+        self._exercise = compiled(upsert(s.exercise), s.EXERCISES.names)
         self._event = compiled(sa.insert(s.event), ["seq", *s.EVENTS.names, "prev_hash", "hash"])
-        self._notice = compiled(insert_new(s.outbox, "idem_key"), [*s.NOTICES.names, "next_at_ms"])
+        self._notice = compiled(insert_new(s.outbox, "idem_key"), [*s.NOTICES.names, "next_at_ms", "via"])
+        self._drop = compiled(
+            sa.text(
+                f"UPDATE {s.outbox.name} SET state = 'obsolete', last_error = :why"
+                " WHERE subject = :whose AND state IN ('pending', 'leased')"
+            ),
+            ["why", "whose"],
+        )
         self._dead = compiled(sa.insert(s.dead_letter), [*s.LETTERS.names, "tick"])
         self._gateway = compiled(upsert(s.gateway), s.GATEWAYS.names)
         self._answer = compiled(insert_new(s.command_answer, "command"), ["command", "at_ms", "answer"])
@@ -175,6 +184,10 @@ class Committer:
         if effects.orders:
             self._order.run(connection, [s.ORDERS.row(order) for order in effects.orders.values()])
         self._fault("ledger.after_orders")
+        if effects.mutes:
+            self._mute.run(connection, [s.MUTES.row(mute) for mute in effects.mutes.values()])
+        if effects.exercises:
+            self._exercise.run(connection, [s.EXERCISES.row(one) for one in effects.exercises.values()])
         head = self._write_events(connection, effects)
         self._fault("ledger.after_events")
         self._write_outbox(connection, effects)
@@ -201,14 +214,10 @@ class Committer:
 
     def _write_outbox(self, connection: sa.Connection, effects: Effects) -> None:
         # Obsolete first: what this very tick announces about the same subject is wanted.
-        for subject, reason in effects.obsolete:
-            connection.execute(
-                sa.update(s.outbox)
-                .where(s.outbox.c.subject == subject, s.outbox.c.state.in_(("pending", "leased")))
-                .values(state="obsolete", last_error=reason)
-            )
+        if effects.obsolete:
+            self._drop.run(connection, [(reason, subject) for subject, reason in effects.obsolete])
         if effects.notices:
-            self._notice.run(connection, [(*s.NOTICES.row(n), n.not_before_ms) for n in effects.notices])
+            self._notice.run(connection, [(*s.NOTICES.row(n), n.not_before_ms, n.channel) for n in effects.notices])
 
     def _write_dead(self, connection: sa.Connection, tick: Tick) -> None:
         if not tick.dead:

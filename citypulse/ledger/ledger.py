@@ -14,9 +14,12 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from . import schema as s
+from .anchors import Anchor
+from .chain import GENESIS
 from .commit import DEAD_BYTES_MAX, DEAD_ROWS_MAX, Committer
 from .outbox import Outbox
 from .reads import Reads
+from .replies import ReplyCodes
 from .rows import to_json
 from .sqlite import (
     LedgerError,
@@ -116,6 +119,11 @@ class Ledger(Reads):
         """Notices on their way out."""
         return Outbox(self.writer, self._reader)
 
+    @property
+    def reply_codes(self) -> ReplyCodes:
+        """What plain phones answer with."""
+        return ReplyCodes(self.writer, self._reader)
+
     def commit(self, tick: Tick) -> None:
         """Make one tick durable, whole or not at all: journal row, effects, dead letters, gateways, answers.
 
@@ -154,6 +162,12 @@ class Ledger(Reads):
                 "files": to_json(dict(files)),
             }
             connection.execute(upsert(s.config_version), row)
+
+    def anchor(self, now_ms: int) -> Anchor:
+        """Return where the record stands: its last line's number and hash."""
+        last = self.events(limit=1, newest=True)
+        seq, digest = (last[0].seq, last[0].hash) if last else (0, GENESIS)
+        return Anchor(seq=seq, hash=digest, at_ms=now_ms, record=self.journal_id)
 
     def mark_replayed(self, ids: Iterable[int], *, now_ms: int) -> int:
         """Mark dead letters as put back into the inbox; return how many were there."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from citypulse.model import Alarm, Answer, Condition, OrderState, Priority, WorkOrder
+from citypulse.model import Alarm, Answer, Condition, Exercise, Mute, OrderState, Priority, WorkOrder
 
 from . import schema as s
 from .chain import GENESIS, START, Head, verify
@@ -17,13 +17,17 @@ from .commit import DEAD_BYTES, DEAD_ROWS, HEAD_KEY, PUSHED_OUT_BYTES, PUSHED_OU
 from .sqlite import Reader
 from .tick import Counts, DeadRow, EventRow, GatewayRow, OpenState, OutboxRow, Verdict
 
+RECENT_MS = 2 * 3600 * 1000  # raises longer ago are no part of any chatter
 RELAPSE_MS = 72 * 3600 * 1000  # a closed order may be reopened for this long (domain.md 2.5)
+ROTA_EVENTS_MAX = 5_000  # newest stand-ins and hand-overs a restart reads: years of them
 ENDED = (OrderState.CLOSED, OrderState.REJECTED, OrderState.CANCELLED)
 
 _a = s.alarm.c
 _IS_OPEN = _a.condition != Condition.NORMAL.value
 # OPC UA's retain: still true, not seen, or seen with a repair that is not proven yet.
-_IS_RETAINED = sa.or_(_IS_OPEN, _a.is_acked.is_(False), _a.is_confirmed.is_(False))
+_IS_RETAINED = sa.or_(
+    _IS_OPEN, _a.is_acked.is_(False), _a.is_confirmed.is_(False), _a.chatter_since_ms.is_not(None)
+)
 ALARM_STATES: Mapping[str, sa.ColumnElement[bool]] = {
     "open": _IS_OPEN,
     "retained": _IS_RETAINED,
@@ -155,6 +159,23 @@ class Reads:
             rows.reverse()
         return [EventRow(seq=row[0], event=s.EVENTS.noun(row[1:-2]), prev_hash=row[-2], hash=row[-1]) for row in rows]
 
+    def hashes(self, numbers: Sequence[int]) -> dict[int, str]:
+        """Return the hashes of these lines by seq; 0 stands before the first line."""
+        e = s.event.c
+        found = {0: GENESIS}
+        for start in range(0, len(numbers), 500):
+            part = list(numbers[start : start + 500])
+            found |= {row[0]: row[1] for row in self._rows(sa.select(e.seq, e.hash).where(e.seq.in_(part)))}
+        return found
+
+    def kept_lines(self, subjects: Sequence[str], *, limit: int = 20_000) -> dict[int, list[Any]]:
+        """Return, by seq, the columns of these subjects' lines exactly as they are kept, which is what is hashed."""
+        e = s.event.c
+        columns: list[Any] = [e.seq, *(e[name] for name in s.EVENTS.names)]
+        raw: list[Any] = [sa.type_coerce(c, sa.types.NullType()) for c in columns]
+        query = sa.select(*raw).where(e.subject.in_(list(subjects))).order_by(e.seq).limit(limit)
+        return {row[0]: list(row[1:]) for row in self._rows(query)}
+
     def verify(self, first: int = 1, last: int | None = None) -> Verdict:
         """Check the hash chain of lines first … last (None: to the end, which must then be the head kept beside it)."""
         e = s.event.c
@@ -211,6 +232,12 @@ class Reads:
             )
             for row in self._rows(query)
         ]
+
+    def waiting_by_channel(self) -> dict[str, tuple[int, int]]:
+        """Return, by the channel they are to be sent by, how many notices wait and since when the oldest does."""
+        o = s.outbox.c
+        query = sa.select(o.via, sa.func.count(), sa.func.min(o.created_ms)).where(sa.text(s.WAITING)).group_by(o.via)
+        return {row[0]: (row[1], row[2]) for row in self._rows(query)}
 
     def dead_letters(
         self,
@@ -293,6 +320,17 @@ class Reads:
             alarms = run(sa.select(s.alarm).where(_IS_RETAINED).order_by(_a.raised_wall_ms, _a.id)).all()
             orders = run(sa.select(s.work_order).where(is_wanted).order_by(o.opened_ms, o.id)).all()
             occurrences = run(sa.select(_a.dedup_key, sa.func.max(_a.occurrence)).group_by(_a.dedup_key)).all()
+            mutes = run(sa.select(s.mute).where(sa.or_(s.mute.c.is_over.is_(False), s.mute.c.origin != ""))).all()
+            drills = run(sa.select(s.exercise).where(s.exercise.c.ended_ms.is_(None))).all()
+            is_recent = sa.and_(_a.raised_wall_ms > then - RECENT_MS, _a.is_historical.is_(False))
+            recent = sa.select(_a.dedup_key, _a.raised_ms, _a.raised_wall_ms).where(is_recent)
+            raises: dict[str, list[tuple[int, int]]] = {}
+            for key, raised_ms, wall_ms in run(recent.order_by(_a.dedup_key, _a.occurrence)):
+                raises.setdefault(key, []).append((raised_ms, wall_ms))
+            e = s.event.c
+            is_rota = sa.and_(e.subject >= "rota:", e.subject < "rota;")  # by the index over subject
+            newest = sa.select(s.event).where(is_rota).order_by(e.seq.desc()).limit(ROTA_EVENTS_MAX)
+            rota = run(newest).all()
             day, serial = sa.func.substr(o.id, 4, 8), sa.cast(sa.func.substr(o.id, 13), sa.BigInteger)
             serials = run(sa.select(day, sa.func.max(serial)).where(o.id.like("WO-%")).group_by(day)).all()
         return OpenState(
@@ -302,7 +340,32 @@ class Reads:
             order_serials={row[0]: row[1] for row in serials},
             last_tick=tick,
             last_now_ms=then,
+            rota_events=tuple(s.EVENTS.noun(row[1:-2]) for row in reversed(rota)),
+            mutes=tuple(s.MUTES.noun(row) for row in mutes),
+            exercises=tuple(s.EXERCISES.noun(row) for row in drills),
+            raises={key: tuple(found) for key, found in raises.items()},
         )
+
+    # ── mutes and drills ────────────────────────────────────────────────────────────────────────
+
+    def mutes(self, *, is_over: bool | None = None, limit: int = 200) -> list[Mute]:
+        """Return silences and windows, newest first."""
+        query = sa.select(s.mute).order_by(s.mute.c.created_ms.desc(), s.mute.c.id.desc()).limit(limit)
+        if is_over is not None:
+            query = query.where(s.mute.c.is_over.is_(is_over))
+        return [s.MUTES.noun(row) for row in self._rows(query)]
+
+    def exercises(self, *, exercise_id: str = "", limit: int = 200) -> list[Exercise]:
+        """Return drills, newest first, or the one of this id."""
+        query = sa.select(s.exercise).order_by(s.exercise.c.started_ms.desc(), s.exercise.c.id.desc()).limit(limit)
+        if exercise_id:
+            query = query.where(s.exercise.c.id == exercise_id)
+        return [s.EXERCISES.noun(row) for row in self._rows(query)]
+
+    def alarms_of_exercise(self, exercise_id: str, *, limit: int = 1_000) -> list[Alarm]:
+        """Return the alarms of one drill in the order in which they were raised."""
+        query = sa.select(s.alarm).where(_a.exercise == exercise_id, _a.raised_wall_ms >= _started(exercise_id))
+        return [s.ALARMS.noun(row) for row in self._rows(query.order_by(_a.raised_wall_ms, _a.id).limit(limit))]
 
     def counts(self) -> Counts:
         """Count what the ledger holds, from one consistent state."""
@@ -334,6 +397,12 @@ class Reads:
             last_tick=tick,
             last_now_ms=now_ms,
         )
+
+
+def _started(exercise_id: str) -> Any:
+    """When a drill began, as a subquery: its alarms are looked for by the index over time."""
+    c = s.exercise.c
+    return sa.func.coalesce(sa.select(c.started_ms).where(c.id == exercise_id).scalar_subquery(), 0)
 
 
 def _last_tick(connection: sa.Connection) -> tuple[int, int]:

@@ -92,7 +92,7 @@ class Rows(Generic[T]):
         self.names = tuple(f.name for f in self._fields)
         self._kinds = [_kind(hints[name]) for name in self.names]
         self._get = attrgetter(*self.names)
-        self._out = [None if kind.to_sql is _same else kind.to_sql for kind, _ in self._kinds]
+        self._out = [(k, kind.to_sql) for k, (kind, _) in enumerate(self._kinds) if kind.to_sql is not _same]
         self._in = [kind.from_sql for kind, _ in self._kinds]
 
     def columns(self, *, primary_key: Sequence[str] = ()) -> list[sa.Column[Any]]:
@@ -110,9 +110,10 @@ class Rows(Generic[T]):
 
     def row(self, noun: T) -> tuple[Any, ...]:
         """Return the values of one row, in the order of `names`."""
-        return tuple(
-            value if out is None else out(value) for value, out in zip(self._get(noun), self._out, strict=True)
-        )
+        values = list(self._get(noun))
+        for place, out in self._out:
+            values[place] = out(values[place])
+        return tuple(values)
 
     def noun(self, row: Sequence[Any]) -> T:
         """Build the noun from the first values of a row, in the order of `names`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from citypulse.model import Alarm, DeadLetter, Event, Notice, WorkOrder
+from citypulse.model import Alarm, DeadLetter, Event, Exercise, Mute, Notice, WorkOrder
 
 from .rows import Rows
 from .tick import GatewayRow
@@ -15,9 +15,12 @@ ALARMS = Rows(Alarm)
 ORDERS = Rows(WorkOrder)
 EVENTS = Rows(Event)
 NOTICES = Rows(Notice)
+MUTES = Rows(Mute)
+EXERCISES = Rows(Exercise)
 LETTERS = Rows(DeadLetter)
 GATEWAYS = Rows(GatewayRow)
 
+WAITING = "state IN ('pending', 'leased')"  # as text: a partial index serves only a query that says the same words
 _SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # only INTEGER numbers itself in SQLite
 
 meta = sa.Table(
@@ -64,6 +67,9 @@ event = sa.Table(
     sa.Index("event_by_subject", "subject", "seq"),
 )
 
+mute = sa.Table("mute", METADATA, *MUTES.columns(primary_key=["id"]), sa.Index("mute_by_time", "created_ms", "id"))
+exercise = sa.Table("exercise", METADATA, *EXERCISES.columns(primary_key=["id"]))
+
 outbox = sa.Table(
     "outbox",
     METADATA,
@@ -76,9 +82,29 @@ outbox = sa.Table(
     sa.Column("provider_code", sa.Text, nullable=False, server_default=""),
     sa.Column("delivered_ms", sa.BigInteger),
     sa.Column("last_error", sa.Text, nullable=False, server_default=""),
+    sa.Column("via", sa.Text, nullable=False, server_default=""),  # the channel it is sent by; `path` led there
+    sa.Column("path", sa.Text, nullable=False, server_default=""),  # channels it was handed on by, joined by ">"
+    sa.Column("attempts_before", sa.BigInteger, nullable=False, server_default="0"),  # made on those
+    sa.Column("digest", sa.Text, nullable=False, server_default=""),  # key of the message that covers it with others
+    sa.Column("tried_ms", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("maybe_by", sa.Text, nullable=False, server_default=""),  # channel whose try ended without a clear no
     sa.UniqueConstraint("idem_key"),
     sa.Index("outbox_by_state", "state", "next_at_ms"),
     sa.Index("outbox_by_subject", "subject", "channel", "target", "id"),
+    sa.Index("outbox_waiting", "via", "level", "id", sqlite_where=sa.text(WAITING), postgresql_where=sa.text(WAITING)),
+    sa.Index("outbox_by_try", "via", "tried_ms"),
+)
+
+# Which answer by a plain phone means which alarm. A code is given once for each phone and never again.
+reply_code = sa.Table(
+    "reply_code",
+    METADATA,
+    sa.Column("phone", sa.Text, primary_key=True),
+    sa.Column("code", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("target", sa.Text, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Index("reply_code_by_subject", "subject", "phone"),
 )
 
 dead_letter = sa.Table(
@@ -164,4 +190,8 @@ def add_missing_columns(connection: sa.Connection) -> list[str]:
                 ddl = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
                 connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {ddl}")
                 added.append(f"{table.name}.{column.name}")
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
+    if "outbox.via" in added:
+        connection.execute(sa.update(outbox).where(outbox.c.via == "").values(via=outbox.c.channel))
     return added

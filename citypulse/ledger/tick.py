@@ -12,6 +12,8 @@ from citypulse.model import (
     DeadLetter,
     Effects,
     Event,
+    Exercise,
+    Mute,
     Notice,
     OrderState,
     Priority,
@@ -71,6 +73,11 @@ class OpenState:
     order_serials: Mapping[str, int]  # yyyymmdd → last serial given out that day
     last_tick: int  # 0 when nothing was ever committed
     last_now_ms: int
+    rota_events: tuple[Event, ...] = ()  # stand-ins and hand-overs, in order
+    mutes: tuple[Mute, ...] = ()  # not over, or declared by a configuration
+    exercises: tuple[Exercise, ...] = ()  # not ended
+    # dedup_key → (event time, our time) of the raises of the last two hours, in order of occurrence
+    raises: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +103,10 @@ class OutboxRow:
     provider_code: str
     delivered_ms: int | None
     last_error: str
+    via: str = ""  # the channel it is sent by; another than the notice's own after a fail-over
+    path: str = ""  # the channels it was handed on by, joined by ">"
+    digest: str = ""  # key of the message that covers it together with others
+    tried_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

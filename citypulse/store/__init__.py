@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
@@ -19,7 +19,9 @@ from citypulse.model import ReadingBatch
 
 __all__ = [
     "STORES",
+    "Archive",
     "Cursor",
+    "Extent",
     "Promises",
     "ReadingStore",
     "Readings",
@@ -135,6 +137,28 @@ class ReadingStore(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How many readings there are, and the instants of the first and the last; 0 where there are none."""
+
+    readings: int
+    first_ms: int
+    last_ms: int
+
+
+@runtime_checkable
+class Archive(Protocol):
+    """What a store may offer besides, for those who read it whole: a survey, and large chunks."""
+
+    def extent(self, sensors: Sequence[int] | None, since_ms: int, until_ms: int) -> Extent:
+        """Survey the readings of these sensors (of all) with since <= time < until."""
+        ...
+
+    def recall(self, sensors: Sequence[int] | None, since_ms: int, until_ms: int) -> Iterator[Readings]:
+        """Yield what `scan` does, in larger chunks; received_ms is not what was stored but the reading's own time."""
         ...
 
 

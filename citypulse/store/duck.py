@@ -22,13 +22,16 @@ import pyarrow as pa
 from citypulse.errors import StoreError
 from citypulse.model import ReadingBatch
 
-from . import QUERY_MAX, Cursor, Promises, Readings, StoreSpec
+from . import QUERY_MAX, Cursor, Extent, Promises, Readings, StoreSpec
 from .columns import Newest, sort_out
+from .ordering import in_order, take
 
 FILE = "readings.duckdb"
 SCHEMA_VERSION = 1
 MEMORY_LIMIT = "1GB"
 SCAN_ROWS = 100_000
+WINDOW_ROWS = 500_000  # readings that are fetched and sorted at once, about; never more than WINDOW_ROWS_MAX
+WINDOW_ROWS_MAX = 8 * WINDOW_ROWS
 
 _COLUMNS = "sensor, time_ms, value, quality, received_ms"
 _TYPES = """(sensor INTEGER NOT NULL, time_ms BIGINT NOT NULL, value DOUBLE NOT NULL, quality UTINYINT NOT NULL,
@@ -53,7 +56,7 @@ class DuckStore:
         """Open the file, made on first use. Raises StoreError when another process holds it."""
         self._path = path
         self._writing = threading.RLock()
-        self._newest = Newest()
+        self._newest: Newest | None = None  # found at the first write: who only reads does not wait for it
         self._broken = False
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._connection = self._connect()
@@ -87,10 +90,16 @@ class DuckStore:
                 f"{SCHEMA_VERSION}); install that one, or export with it and import here",
                 permanent=True,
             )
-        newest = connection.execute("SELECT sensor, max(time_ms) AS time_ms FROM reading GROUP BY sensor").fetchnumpy()
-        self._newest = Newest()
-        self._newest.note(_column(newest["sensor"], np.int32), _column(newest["time_ms"], np.int64))
+        self._newest = None
         return connection
+
+    def _found_newest(self, connection: duckdb.DuckDBPyConnection) -> Newest:
+        if self._newest is None:
+            found = connection.execute("SELECT sensor, max(time_ms) AS time_ms FROM reading GROUP BY sensor")
+            columns = found.fetchnumpy()
+            self._newest = Newest()
+            self._newest.note(_column(columns["sensor"], np.int32), _column(columns["time_ms"], np.int64))
+        return self._newest
 
     def _cannot_open(self, problem: duckdb.Error) -> StoreError:
         text = str(problem)
@@ -151,7 +160,8 @@ class DuckStore:
         ready = sort_out(batch)
         believed = ready.believed
         with self._transaction() as connection:
-            is_new = self._newest.is_new(believed.sensor, believed.time_ms)
+            newest = self._found_newest(connection)
+            is_new = newest.is_new(believed.sensor, believed.time_ms)
             stored = 0
             if is_new.any():
                 fresh = believed if is_new.all() else believed.take(is_new)
@@ -171,7 +181,7 @@ class DuckStore:
                 )
             if upto is not None:
                 connection.execute("INSERT OR REPLACE INTO journal_cursor VALUES (?, ?)", [upto.journal, upto.tick])
-        self._newest.note(believed.sensor, believed.time_ms)
+        newest.note(believed.sensor, believed.time_ms)
         return stored
 
     @staticmethod
@@ -223,18 +233,68 @@ class DuckStore:
 
     def scan(self, sensors: Sequence[int] | None, since_ms: int, until_ms: int) -> Iterator[Readings]:
         """Yield readings with since <= time < until in order of (time, sensor), in bounded chunks of one state."""
+        for window in self._windows(_COLUMNS, sensors, since_ms, until_ms):
+            order = in_order(window["time_ms"], window["sensor"])
+            for start in range(0, len(window["sensor"]), SCAN_ROWS):
+                rows = slice(start, start + SCAN_ROWS)
+                index = rows if order is None else order[rows]
+                yield Readings(**{name: column[index] for name, column in window.items()})
+
+    def extent(self, sensors: Sequence[int] | None, since_ms: int, until_ms: int) -> Extent:
+        """Return how many readings there are with since <= time < until, and the first and last instant."""
         where, parameters = _among(sensors)
-        found = (
-            f"SELECT {_COLUMNS} FROM reading WHERE {where} AND time_ms >= ? AND time_ms < ? ORDER BY time_ms, sensor"
-        )
+        found = self._fetch(
+            "SELECT count(*), coalesce(min(time_ms), 0), coalesce(max(time_ms), 0) FROM reading "
+            f"WHERE {where} AND time_ms >= ? AND time_ms < ?",
+            [*parameters, since_ms, until_ms],
+        ).fetchone()
+        assert found is not None  # noqa: S101 - an aggregate always has one row
+        return Extent(readings=found[0], first_ms=found[1], last_ms=found[2])
+
+    def recall(self, sensors: Sequence[int] | None, since_ms: int, until_ms: int) -> Iterator[Readings]:
+        """Yield what `scan` does in large chunks, for a backtest: received_ms is the reading's own time."""
+        for window in self._windows("sensor, time_ms, value, quality", sensors, since_ms, until_ms):
+            columns = window["time_ms"], window["sensor"], window["value"], window["quality"]
+            order = in_order(columns[0], columns[1])
+            time_ms, sensor, value, quality = columns if order is None else take(order, *columns)
+            yield Readings(sensor=sensor, time_ms=time_ms, value=value, quality=quality, received_ms=time_ms)
+
+    def _windows(
+        self, columns: str, sensors: Sequence[int] | None, since_ms: int, until_ms: int
+    ) -> Iterator[dict[str, Any]]:
+        """Yield columns window of time after window of time, unsorted within; all of one state of the file.
+
+        Rows lie nearly in order of time, so a window is a few row groups, and sorting it is cheap; sorting the whole
+        in DuckDB takes longer than everything a backtest does with it (tests/bench/bench_whatif.py).
+        """
+        where, parameters = _among(sensors)
+        sql = f"SELECT {columns} FROM reading WHERE {where} AND time_ms >= ? AND time_ms < ?"
+        cursor = self._connection.cursor()
         try:
-            relation = self._connection.cursor().sql(found, params=[*parameters, since_ms, until_ms])
-            for chunk in relation.to_arrow_reader(SCAN_ROWS):
-                if chunk.num_rows:
-                    names = chunk.schema.names
-                    yield _readings({n: chunk.column(i).to_numpy(zero_copy_only=False) for i, n in enumerate(names)})
+            cursor.begin()
+            whole = cursor.execute(
+                "SELECT count(*), min(time_ms), max(time_ms) FROM reading WHERE time_ms >= ? AND time_ms < ?",
+                [since_ms, until_ms],
+            ).fetchall()
+            total, first_ms, last_ms = whole[0]
+            if not total:
+                return
+            start_ms, end_ms = first_ms, last_ms + 1
+            span_ms = max(1, (end_ms - start_ms) * WINDOW_ROWS // total)
+            while start_ms < end_ms:
+                window = _fetched(cursor, sql, [*parameters, start_ms, min(end_ms, start_ms + span_ms)])
+                if window is None:  # a crowded spell
+                    span_ms = max(1, span_ms // 8)
+                    continue
+                start_ms += span_ms
+                if len(window["sensor"]):
+                    yield window
+                if len(window["sensor"]) < WINDOW_ROWS // 4:  # a thin one, or few sensors asked for
+                    span_ms *= 2
         except duckdb.Error as problem:
             raise StoreError(f"{self._path}: {problem}", permanent=False) from problem
+        finally:
+            cursor.close()
 
     def count(self, *, quarantined: bool = False) -> int:
         """Return how many readings are stored (or kept apart)."""
@@ -284,6 +344,31 @@ def _table(batch: ReadingBatch) -> pa.Table:
             "received_ms": pa.array(batch.received_ms),
         }
     )
+
+
+_KINDS = {
+    "sensor": np.int32,
+    "time_ms": np.int64,
+    "value": np.float64,
+    "quality": np.uint8,
+    "received_ms": np.int64,
+}
+
+
+def _fetched(cursor: duckdb.DuckDBPyConnection, sql: str, parameters: list[Any]) -> dict[str, Any] | None:
+    """Return a query's columns; None when it has more than WINDOW_ROWS_MAX rows and its time can be cut further."""
+    reader = cursor.sql(sql, params=parameters).to_arrow_reader(SCAN_ROWS)
+    chunks: list[Any] = []
+    total = 0
+    is_single_instant = parameters[-1] - parameters[-2] == 1
+    for chunk in reader:
+        chunks.append(chunk)
+        total += chunk.num_rows
+        if total > WINDOW_ROWS_MAX and not is_single_instant:
+            return None
+    names = reader.schema.names
+    columns = ([np.empty(0, _KINDS[n]), *(c.column(i).to_numpy() for c in chunks)] for i, n in enumerate(names))
+    return {name: np.concatenate(parts) for name, parts in zip(names, columns, strict=True)}
 
 
 def _column(values: Any, dtype: Any) -> Any:

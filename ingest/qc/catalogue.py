@@ -42,6 +42,7 @@ class QcTest(IntFlag):
     SERVICE = 1 << 14
     OVERSATURATED = 1 << 15
     UNSETTLED = 1 << 16
+    SHIFTED = 1 << 17
 
 
 TEST_NAMES: dict[QcTest, Text] = {
@@ -62,6 +63,7 @@ TEST_NAMES: dict[QcTest, Text] = {
     QcTest.SERVICE: Text(zh="维护后台阶", en="step after a service visit"),
     QcTest.OVERSATURATED: Text(zh="持续过饱和", en="oversaturated day and night"),
     QcTest.UNSETTLED: Text(zh="尚未稳定", en="not settled after a fault"),
+    QcTest.SHIFTED: Text(zh="水平突移", en="shift to another level"),
 }
 
 # Rising precedence of the QARTOD roll-up: a fail anywhere wins, missing only if every test says missing.

@@ -24,6 +24,8 @@ I64 = NDArray[np.int64]
 Records = NDArray[Any]  # one record a sensor
 Record = Any  # a row of such an array, by address
 
+SHIFT_BLOCKS = 4  # the recent past of the shift test, as the extremes of so many blocks
+
 # Thresholds. NaN switches a threshold off; infinite spans never raise.
 RULES = np.dtype(
     [
@@ -66,6 +68,7 @@ RULES = np.dtype(
         ("hold", "i8"),
         *[(f"company_{k}", "i4") for k in range(COMPANY_MAX)],  # sensors whose step explains a jump, -1 none
         *[(f"company_moves_{k}", "f8") for k in range(COMPANY_MAX)],
+        *[(f"company_scales_{k}", "f8") for k in range(COMPANY_MAX)],  # and by so many of its own usual steps
         ("returned_floor", "f8"),
         ("returned_factor", "f8"),
         ("returned_within", "f8"),
@@ -78,6 +81,10 @@ RULES = np.dtype(
         ("oversaturated_ms", "i8"),
         ("settle_each", "i8"),  # 0: off
         ("settle_most", "i8"),
+        ("shift_block", "i8"),  # readings in a block; 0: off
+        ("shift_rise", "f8"),  # NaN: natural direction
+        ("shift_fall", "f8"),
+        ("shift_floor", "f8"),
     ]
 )
 
@@ -108,6 +115,10 @@ MEMORY = np.dtype(
         ("was_out", "u1"),  # the companion was out at this sensor's previous reading
         ("over_ms", "i8"),  # since when oversaturated; NO_TIME: not
         ("doubt", "i8"),  # quiet readings still needed
+        ("waiting", "f8"),  # undoubted reading that the next one may confirm as a new level
+        ("taken", "i8"),  # readings in the blocks below
+        ("lowest", "f8", (SHIFT_BLOCKS,)),
+        ("highest", "f8", (SHIFT_BLOCKS,)),
     ]
 )
 
@@ -223,6 +234,7 @@ def _fill_river(rule: Record, quality: SensorQuality, beside: Neighbours) -> Non
         rule["baseline"] = np.nan if jump.baseline is None else jump.baseline
         for k, (company, index) in enumerate(zip(jump.natural_with, beside.company, strict=True)):
             rule[f"company_{k}"], rule[f"company_moves_{k}"] = index, company.moves
+            rule[f"company_scales_{k}"] = company.scales
     if returned := quality.returned:
         rule["returned_floor"], rule["returned_factor"] = returned.floor, returned.factor
         rule["returned_within"] = returned.within
@@ -238,12 +250,16 @@ def _fill_river(rule: Record, quality: SensorQuality, beside: Neighbours) -> Non
         rule["oversaturated_ms"] = round(oxygen.for_s * 1000)
     if quality.settling:
         rule["settle_each"], rule["settle_most"] = quality.settling.each, quality.settling.most
+    if shifted := quality.shifted:
+        rule["shift_block"] = max(1, shifted.readings // SHIFT_BLOCKS)
+        rule["shift_rise"], rule["shift_fall"] = shifted.rise or np.nan, shifted.fall or np.nan
+        rule["shift_floor"] = shifted.floor
 
 
 def blank_memory(rules: Records) -> Records:
     """Return the memory of sensors that have not been heard yet; the usual step starts at floor / scales."""
     memory = np.zeros(len(rules), MEMORY)
-    for name in ("last", "before_last", "good", "before_good", "level", "same"):
+    for name in ("last", "before_last", "good", "before_good", "level", "same", "waiting"):
         memory[name] = np.nan
     for name in ("last_ms", "good_ms", "same_ms", "out_ms", "over_ms"):
         memory[name] = NO_TIME

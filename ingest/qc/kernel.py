@@ -28,7 +28,9 @@ _RECEPTION = int(QcTest.RECEPTION)
 _DATE = int(QcTest.IMPOSSIBLE_DATE)
 _RETURNED = int(QcTest.RETURNED)
 _WINDOWED = _FLAT_LINE | _ATTENUATED
-_RIVER = int(QcTest.JUMP | QcTest.RETURNED | QcTest.FROZEN | QcTest.COMPANION | QcTest.OVERSATURATED)
+_RIVER = int(
+    QcTest.JUMP | QcTest.RETURNED | QcTest.FROZEN | QcTest.COMPANION | QcTest.OVERSATURATED | QcTest.SHIFTED
+)
 
 
 @njit(cache=True, nogil=True)

@@ -14,7 +14,8 @@ from numba import njit
 
 from .catalogue import NO_TIME, SUSPECT, QcTest
 from .columns import Record, Records
-from .verdicts import Masks, note
+from .shift import shifts
+from .verdicts import FAILED, RAISED, Masks, note
 
 _JUMP = int(QcTest.JUMP)
 _RETURNED = int(QcTest.RETURNED)
@@ -24,6 +25,7 @@ _COMPANION = int(QcTest.COMPANION)
 _SERVICE = int(QcTest.SERVICE)
 _OVERSATURATED = int(QcTest.OVERSATURATED)
 _UNSETTLED = int(QcTest.UNSETTLED)
+_SHIFTED = int(QcTest.SHIFTED)
 
 AGE_MAX = 16.0  # intervals; a limit that grew for ever would believe anything after a long silence
 
@@ -67,6 +69,10 @@ def judge_river(
         # A logger repeats the last value while the instrument is out: held, not measured, nothing to learn.
         if not (has_lost and x == memory["good"]):
             is_raised = _jumps(rule, memory, memories, time_ms, x, verdicts)
+    if rule["shift_block"] > 0 and not is_raised and verdicts[RAISED] | verdicts[FAILED] == 0:
+        if shifts(rule, memory, x) and not _is_explained(rule, memories, time_ms):
+            note(verdicts, _SHIFTED, SUSPECT)
+            is_raised = True
     memory["was_out"] = has_lost
     _settle(rule, memory, is_raised, is_out, has_lost, verdicts)
 
@@ -143,14 +149,18 @@ def _jumps(rule: Record, memory: Record, memories: Records, time_ms: int, x: flo
 def _is_explained(rule: Record, memories: Records, time_ms: int) -> bool:
     """Whether a channel beside this one has just stepped too: one and a half intervals back at most."""
     oldest_ms = time_ms - 3 * rule["interval_ms"] // 2
-    first: bool = _has_moved(rule["company_0"], rule["company_moves_0"], memories, oldest_ms)
-    return first or _has_moved(rule["company_1"], rule["company_moves_1"], memories, oldest_ms)
+    first: bool = _has_moved(rule["company_0"], rule["company_moves_0"], rule["company_scales_0"], memories, oldest_ms)
+    return first or _has_moved(
+        rule["company_1"], rule["company_moves_1"], rule["company_scales_1"], memories, oldest_ms
+    )
 
 
 @njit(cache=True, nogil=True)
-def _has_moved(company: int, moves: float, memories: Records, oldest_ms: int) -> bool:
+def _has_moved(company: int, moves: float, scales: float, memories: Records, oldest_ms: int) -> bool:
     if company < 0 or memories[company]["good_ms"] < oldest_ms:
         return False
+    if scales > 0.0 and not math.isnan(memories[company]["scale"]):  # a restless channel explains nothing by its noise
+        moves = max(moves, scales * memories[company]["scale"])
     has_moved: bool = abs(memories[company]["good"] - memories[company]["before_good"]) >= moves
     return has_moved
 
@@ -199,6 +209,7 @@ def went_and_returned(rule: Record, memory: Record, after: float) -> bool:
         return False
     if memory["good"] == x and not math.isnan(memory["before_good"]):
         memory["good"] = memory["before_good"]
+    memory["waiting"] = math.nan
     if rule["settle_each"] > 0:
         memory["doubt"] = max(memory["doubt"], rule["settle_each"])
     return True

@@ -139,6 +139,7 @@ class Company(_Section):
 
     quantity: str
     moves: Positive
+    scales: AtLeastZero = 0.0  # … and of so many of its own usual steps, when it has a jump test to know them by
 
 
 class Jump(_Section):
@@ -214,6 +215,24 @@ class Settling(_Section):
     most: Annotated[int, Field(ge=1)] = 32
 
 
+class Shifted(_Section):
+    """Two readings in a row beyond all of the last `readings` undoubted ones, by a factor and by `floor`.
+
+    Raised on the second. A direction left out is natural. A company named in `jump.natural_with` explains it.
+    """
+
+    readings: Annotated[int, Field(ge=4, le=100_000)] = 20
+    rise: Annotated[float, Field(gt=1)] | None = None
+    fall: Annotated[float, Field(gt=1)] | None = None
+    floor: AtLeastZero = 0.0
+
+    @model_validator(mode="after")
+    def _has_a_direction(self) -> Shifted:
+        if self.rise is None and self.fall is None:
+            raise ValueError("a shift test needs `rise`, `fall` or both")
+        return self
+
+
 class SensorQuality(_Section):
     """All tests of one quantity or sensor; a test that is not named does not run."""
 
@@ -235,6 +254,7 @@ class SensorQuality(_Section):
     companion: Companion | None = None
     oversaturated: Oversaturated | None = None
     settling: Settling | None = None
+    shifted: Shifted | None = None
 
     @model_validator(mode="after")
     def _oxygen_needs_a_temperature(self) -> SensorQuality:

@@ -11,13 +11,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from citypulse.config.values import DetectorSettings, DurationS, ValueIn
+from citypulse.config.values import DetectorSettings, ValueIn
 from citypulse.model import Text
 from rules.detector import Detector, LaneSpec, Layout
 from rules.example import Example, daily
 
 from . import baseline_kernels as kernels
-from .multivariate_kernels import WINDOW_MAX
+from .statistics_kernels import HOURS, WINDOW_MAX
+from .zone import offsets, zone_of
 
 _SIDES = {"both": 0, "above": 1, "below": -1}
 
@@ -28,7 +29,7 @@ class Baseline(DetectorSettings):
     `memory`: readings that average, spread and tail remember; 2016 are a week at 5 min. `warm_up`: readings learnt
     from first; 288 are a day. `side`: which distances count. `spread_at_least`: distances are measured in spreads,
     never smaller than this, so that a sensor that hardly moves does not cry at its last digit.
-    `needed` of the last `window` readings must reach the limit. `clock`: local time minus UTC.
+    `needed` of the last `window` readings must reach the limit. The hour is that of the city's time zone.
     """
 
     limits_in: ClassVar[Literal["none"]] = "none"
@@ -40,7 +41,6 @@ class Baseline(DetectorSettings):
     spread_at_least: ValueIn = Field(default=0.0, ge=0)
     window: int = Field(default=3, ge=1, le=WINDOW_MAX)
     needed: int = Field(default=2, ge=1, le=WINDOW_MAX)
-    clock: DurationS = Field(default=8 * 3600.0, ge=-43_200, le=50_400)
 
     @model_validator(mode="after")
     def _needed_fits(self) -> Baseline:
@@ -49,8 +49,11 @@ class Baseline(DetectorSettings):
         return self
 
 
-def arrays(settings: Sequence[Baseline]) -> tuple[Any, ...]:
-    """Return (params, *memory) for one lane per settings, as `kernels.step` takes them; memory is 0.7 kB a lane."""
+def arrays(settings: Sequence[Baseline], timezone: str = "UTC") -> tuple[Any, ...]:
+    """Return (params, since_ms, offset_ms, *memory) for one lane per settings, as `kernels.step` takes them.
+
+    Memory is 0.7 kB a lane.
+    """
     n = len(settings)
     params = np.zeros(n, kernels.PARAMS)
     for row, one in enumerate(settings):
@@ -63,18 +66,17 @@ def arrays(settings: Sequence[Baseline]) -> tuple[Any, ...]:
             one.spread_at_least,
             one.window,
             one.needed,
-            round(one.clock * 1000),
         )
     lanes = np.zeros(n, kernels.LANE)
     lanes["hour"] = -1
-    hours = np.zeros((n, kernels.HOURS))
-    return params, lanes, hours, hours.copy(), np.zeros((n, WINDOW_MAX))
+    hours = np.zeros((n, HOURS))
+    return params, *offsets(timezone), lanes, hours, hours.copy(), np.zeros((n, WINDOW_MAX))
 
 
 def layout(lanes: Sequence[LaneSpec]) -> Layout:
     """Give each lane its average, spread, tail, hour means and last surprises."""
-    params, *memory = arrays([lane.settings for lane in lanes])
-    return Layout(params=(params,), memory=tuple(memory))
+    params, since_ms, offset_ms, *memory = arrays([lane.settings for lane in lanes], zone_of(lanes))
+    return Layout(params=(params, since_ms, offset_ms), memory=tuple(memory))
 
 
 BASELINE = Detector(

@@ -7,20 +7,14 @@ limit means the same for every sensor: a thing seen in a share exp(-limit) of al
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from rules.detector import SKIP, SUSPECT, Array
 
-from .multivariate_kernels import _kth_largest
+from .statistics_kernels import Record, hour_of_day, kth_largest, turn_hour, usual_of_hour
 
-Record = Any  # one row of a structured array
-
-HOURS = 24
-HOUR_MS = 3_600_000
 QUANTILE = 0.98  # where the tail begins: one reading in fifty
 TAIL_NATS = -np.log(1.0 - QUANTILE)
 STRETCH = 3.0  # centre and spread move as if no distance were larger than three spreads
@@ -38,7 +32,6 @@ PARAMS = np.dtype(
         ("least", np.float64),  # the spread counts as at least this, in the quantity's unit
         ("window", np.int64),  # event discriminator: of the last so many readings …
         ("needed", np.int64),  # … so many must be at least the feature
-        ("day_offset_ms", np.int64),  # local time minus UTC
     ],
     align=True,
 )
@@ -55,34 +48,6 @@ LANE = np.dtype(
     ],
     align=True,
 )
-
-
-@njit(cache=True, nogil=True)
-def _usual(rule: Record, lane: Record, hour: int, means: NDArray[np.float64], days: NDArray[np.float64]) -> float:
-    """Return what is usual now: the hour's mean with half its neighbours', else the moving average."""
-    total = weight = 0.0
-    if rule["is_daily"] == 1:
-        for d in range(-1, 2):
-            h = (hour + d) % HOURS
-            if days[h] > 0.0:
-                w = 2.0 if d == 0 else 1.0
-                total += w * means[h]
-                weight += w
-    usual: float = total / weight if weight > 0.0 else lane["centre"]
-    return usual
-
-
-@njit(cache=True, nogil=True)
-def _turn_hour(rule: Record, lane: Record, hour: int, means: NDArray[np.float64], days: NDArray[np.float64]) -> None:
-    """When the hour changes, file the one that ended."""
-    old = lane["hour"]
-    if hour == old:
-        return
-    if old >= 0 and lane["hour_n"] > 0.0:
-        days[old] += 1.0
-        means[old] += (lane["hour_sum"] / lane["hour_n"] - means[old]) / min(days[old], rule["days"])
-    lane["hour"] = hour
-    lane["hour_sum"] = lane["hour_n"] = 0.0
 
 
 @njit(cache=True, nogil=True)
@@ -108,7 +73,7 @@ def _learn_tail(lane: Record, distance: float, memory: float) -> None:
 
 @njit(cache=True, nogil=True)
 def take(
-    time_ms: int,
+    hour: int,
     value: float,
     rule: Record,
     lane: Record,
@@ -116,16 +81,16 @@ def take(
     days: NDArray[np.float64],
     recent: NDArray[np.float64],
 ) -> float:
-    """Take one reading of one sensor; return its surprise in nats, NaN during the warm-up."""
-    hour = ((time_ms + rule["day_offset_ms"]) // HOUR_MS) % HOURS
-    _turn_hour(rule, lane, hour, means, days)
+    """Take one reading of one sensor at a local hour; return its surprise in nats, NaN during the warm-up."""
+    turn_hour(lane, hour, means, days, rule["days"])
     if lane["seen"] == 0:
         lane["centre"] = value
         lane["tail"] = 3.0  # of a normal series 98 % are within 2.9 mean absolute distances
         lane["excess"] = 0.5
     lane["seen"] += 1
     seen = lane["seen"]
-    away = value - _usual(rule, lane, hour, means, days)
+    centre = lane["centre"]
+    away = value - (usual_of_hour(hour, means, days, centre) if rule["is_daily"] == 1 else centre)
     spread = max(lane["spread"], rule["least"], 1e-12)
     signed = away if rule["side"] == 0 else away * rule["side"]
     distance = (abs(away) if rule["side"] == 0 else max(signed, 0.0)) / spread
@@ -144,7 +109,7 @@ def take(
     if not is_warm:
         return np.nan
     recent[seen % rule["window"]] = nats
-    feature: float = _kth_largest(recent, rule["window"], rule["needed"])
+    feature: float = kth_largest(recent, rule["window"], rule["needed"])
     return feature
 
 
@@ -153,6 +118,8 @@ def feature(
     samples: Array,
     mine: NDArray[np.int32],
     params: Array,
+    since_ms: NDArray[np.int64],
+    offset_ms: NDArray[np.int64],
     lanes: Array,
     means: NDArray[np.float64],
     days: NDArray[np.float64],
@@ -164,7 +131,8 @@ def feature(
         if sample["seen"] > SUSPECT:
             continue
         row = sample["row"]
-        x = take(sample["time_ms"], sample["x"], params[row], lanes[row], means[row], days[row], recent[row])
+        hour = hour_of_day(sample["time_ms"], since_ms, offset_ms)
+        x = take(hour, sample["x"], params[row], lanes[row], means[row], days[row], recent[row])
         if np.isnan(x):
             sample["seen"] = SKIP
         else:
@@ -177,6 +145,8 @@ def step(
     values: NDArray[np.float64],
     lane_of: NDArray[np.int32],
     params: Array,
+    since_ms: NDArray[np.int64],
+    offset_ms: NDArray[np.int64],
     lanes: Array,
     means: NDArray[np.float64],
     days: NDArray[np.float64],
@@ -187,5 +157,6 @@ def step(
     for i in range(len(times_ms)):
         if np.isfinite(values[i]):
             k = lane_of[i]
-            scores[i] = take(times_ms[i], values[i], params[k], lanes[k], means[k], days[k], recent[k])
+            hour = hour_of_day(times_ms[i], since_ms, offset_ms)
+            scores[i] = take(hour, values[i], params[k], lanes[k], means[k], days[k], recent[k])
     return scores

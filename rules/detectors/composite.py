@@ -12,7 +12,7 @@ from pydantic import Field
 
 from citypulse.config.values import DetectorSettings
 from citypulse.model import Text
-from rules.detector import Detector
+from rules.detector import Detector, Quiet
 from rules.example import Example, daily, merged
 
 
@@ -34,6 +34,7 @@ COMPOSITE = Detector(
     settings=Composite,
     subject=Text(zh="同时报警的规则数", en="rules in alarm together:"),
     members=members,
+    quiet=Quiet.COMPOSITE,
     example=Example(
         sensors=("mill-river.do", "mill-river.turb"),
         limits=(("at_least", 2),),

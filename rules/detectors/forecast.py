@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numba import njit
@@ -12,10 +12,10 @@ from pydantic import Field, model_validator
 
 from citypulse.config.values import DetectorSettings, DurationS, ValueIn
 from citypulse.model import Text
-from rules.detector import SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+from rules.detector import CALM, LOUD, MUTE, SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, Quiet, by_rule
 from rules.example import Example, daily, merged, ramp
 
-from .rate import PAIRS_MAX, POINT, POINTS_MAX, median_slope
+from .rate import POINT, POINTS_MAX, SCRATCH, median_slope
 
 
 class Forecast(DetectorSettings):
@@ -54,7 +54,7 @@ def _params(lane: LaneSpec) -> tuple[float, float, int, int]:
 @njit(cache=True, nogil=True)
 def feature(samples: Array, mine: NDArray[np.int32], params: Array, counts: Array, rings: Array) -> None:
     """Seconds left: 0 when it is there already, infinite when it moves away."""
-    slopes = np.empty(PAIRS_MAX, np.float64)
+    slopes = np.empty(SCRATCH, np.float64)
     for k in mine:
         sample = samples[k]
         if sample["seen"] > SUSPECT:
@@ -79,12 +79,49 @@ def feature(samples: Array, mine: NDArray[np.int32], params: Array, counts: Arra
             sample["x"] = left / speed if speed > 0 else np.inf
 
 
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def rests(
+    time_ms: int,
+    x: float,
+    rule: Any,
+    counts: Array,
+    row: int,
+    ring: Array,
+    slopes: NDArray[np.float64],
+    calm_low: float,
+    calm_high: float,
+) -> tuple[int, float]:
+    """Take the reading if the time left is calm. The long way writes the same point into the same place again."""
+    left = rule["sign"] * (rule["goal"] - x)
+    if left <= 0:
+        return LOUD, 0.0
+    newest = counts[row]
+    point = ring[newest % POINTS_MAX]
+    point["time_ms"] = time_ms
+    point["value"] = x
+    points = 1
+    first_ms = time_ms - rule["window_ms"]
+    while points < POINTS_MAX and points <= newest and ring[(newest - points) % POINTS_MAX]["time_ms"] >= first_ms:
+        points += 1
+    if points < rule["min_points"]:
+        counts[row] = newest + 1
+        return MUTE, 0.0
+    speed = rule["sign"] * median_slope(ring, newest, points, slopes)
+    time_left_s = left / speed if speed > 0 else np.inf
+    # Never is calm where later is calmer.
+    if not (calm_low < time_left_s < calm_high or (time_left_s == np.inf == calm_high)):
+        return LOUD, 0.0
+    counts[row] = newest + 1
+    return CALM, time_left_s
+
+
 FORECAST = Detector(
     name="forecast",
     settings=Forecast,
     subject=Text(zh="{quantity}预计到达时间", en="time until {quantity} gets there"),
     kernel=feature,
     layout=layout,
+    quiet=Quiet.FORECAST,
     example=Example(
         sensors=("mill-underpass.depth",),
         limits=(("at_most", 600),),

@@ -20,6 +20,7 @@ from rules.example import Example, Readings, daily, merged
 
 from . import multivariate_kernels as kernels
 from .multivariate_axes import CHANNELS_MAX
+from .statistics_kernels import WINDOW_MAX
 
 _METHODS = {"vote": kernels.VOTE, "pca": kernels.PCA}
 
@@ -41,6 +42,7 @@ class Multivariate(DetectorSettings):
     """
 
     scope: ClassVar[Literal["site"]] = "site"
+    inputs_max: ClassVar[int | None] = CHANNELS_MAX
     limits_in: ClassVar[Literal["none"]] = "none"
     method: Literal["vote", "pca"] = "vote"
     agree: int = Field(default=2, ge=1, le=CHANNELS_MAX)
@@ -52,8 +54,8 @@ class Multivariate(DetectorSettings):
     extreme: float = Field(default=0.99, gt=0.5, lt=1)
     memory: DurationS = Field(default=604_800.0, gt=0)
     warm_up: int = Field(default=1440, ge=50, le=1_000_000)
-    window: int = Field(default=8, ge=1, le=kernels.WINDOW_MAX)
-    needed: int = Field(default=5, ge=1, le=kernels.WINDOW_MAX)
+    window: int = Field(default=8, ge=1, le=WINDOW_MAX)
+    needed: int = Field(default=5, ge=1, le=WINDOW_MAX)
     freeze_at: float = Field(default=0.85, gt=0)
     freeze_for: DurationS = Field(default=86_400.0, gt=0)
     gap: DurationS = Field(default=3600.0, gt=0)
@@ -107,7 +109,7 @@ def arrays(settings: Sequence[Multivariate], channels: Sequence[int], cadence_s:
         np.zeros(n, kernels.SITE),
         np.zeros((n, wide), kernels.CHANNEL),
         np.zeros((n, wide, kernels.SIZES), np.float32),
-        np.zeros((n, kernels.WINDOW_MAX)),
+        np.zeros((n, WINDOW_MAX)),
         np.zeros((n, wide + 1, wide)),
     )
 

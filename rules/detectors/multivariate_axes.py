@@ -5,15 +5,13 @@ The axes are fitted once, at the end of the warm-up; afterwards only the centres
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from rules.detector import Array
 
-Record = Any  # one row of a structured array
+from .statistics_kernels import Record
 
 CHANNELS_MAX = 16  # a sonde has 6 to 9 channels
 PCA_RIDGE = 1e-6  # no direction counts as exactly constant: numerical floor of a variance in units of the spread

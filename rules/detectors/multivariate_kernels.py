@@ -7,8 +7,6 @@ batching of the same readings gives the same numbers.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -16,10 +14,7 @@ from numpy.typing import NDArray
 from rules.detector import SKIP, SUSPECT, Array
 
 from .multivariate_axes import CHANNELS_MAX, axes_score, fit, gather
-
-Record = Any  # one row of a structured array
-
-WINDOW_MAX = 32  # rows the event discriminator can look back on
+from .statistics_kernels import Record, kth_largest
 
 VOTE = 0
 PCA = 1
@@ -147,28 +142,6 @@ def _follow(rule: Record, site: Record, channel: Record) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _kth_largest(values: NDArray[np.float64], n: int, k: int) -> float:
-    """Return the k-th largest of the first n values (k from 1), by insertion into a short list; no allocation."""
-    best = np.zeros(WINDOW_MAX)
-    held = 0
-    for i in range(n):
-        x = values[i]
-        j = held
-        if held < k:
-            held += 1
-        elif x <= best[k - 1]:
-            continue
-        else:
-            j = k - 1
-        while j > 0 and best[j - 1] < x:
-            best[j] = best[j - 1]
-            j -= 1
-        best[j] = x
-    value: float = best[k - 1] if held >= k else 0.0
-    return value
-
-
-@njit(cache=True, nogil=True)
 def _restart(rule: Record, channels: Array) -> None:
     """What the channels show now becomes their centre: after a long silence, or a freeze that lasted too long."""
     for c in range(rule["channels"]):
@@ -210,7 +183,7 @@ def _judge(
     score = 0.0
     if is_warm:
         score = (
-            axes_score(rule, site, channels, spread) if rule["method"] == PCA else _kth_largest(ratios, n, rule["vote"])
+            axes_score(rule, site, channels, spread) if rule["method"] == PCA else kth_largest(ratios, n, rule["vote"])
         )
     is_frozen = is_warm and score >= rule["freeze"]
     site["frozen"] = site["frozen"] + 1 if is_frozen else max(site["frozen"] - 1, 0)
@@ -226,7 +199,7 @@ def _judge(
     recent[site["rows"] % rule["window"]] = score
     site["rows"] += 1
     site["heard"] = 0
-    return _kth_largest(recent, rule["window"], rule["needed"]) if is_warm else np.nan
+    return kth_largest(recent, rule["window"], rule["needed"]) if is_warm else np.nan
 
 
 @njit(cache=True, nogil=True)

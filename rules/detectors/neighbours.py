@@ -6,7 +6,7 @@ Says 0 while this one itself was not: of three wells with gas, those three raise
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numba import njit
@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from citypulse.config.values import DetectorSettings, DurationS, ValueIn
 from citypulse.model import Rule, Text
-from rules.detector import LOSS, SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+from rules.detector import CALM, LOSS, LOUD, MUTE, SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, Quiet, by_rule
 from rules.example import Example, daily, merged
 from rules.neighbourhood import City
 
@@ -126,6 +126,16 @@ def feature(
             sample["seen"] = SUSPECT
 
 
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def rests(now_ms: int, x: float, slot: int, rule: Any, beyond: Array, heard: Array) -> tuple[int, float]:
+    """Take the reading if neither it nor the instrument itself is beyond the value: the feature is 0 then."""
+    first_ms = now_ms - rule["window_ms"]
+    if x >= rule["high"] or x <= rule["low"] or beyond[0] >= first_ms or not rule["calm_low"] < 0.0 < rule["calm_high"]:
+        return LOUD, 0.0
+    heard[slot] = max(heard[slot], now_ms)
+    return (MUTE if heard[0] < first_ms else CALM), 0.0
+
+
 NEIGHBOURS = Detector(
     name="neighbours",
     settings=Neighbours,
@@ -133,6 +143,7 @@ NEIGHBOURS = Detector(
     kernel=feature,
     layout=layout,
     inputs=inputs,
+    quiet=Quiet.NEIGHBOURS,
     example=Example(
         sensors=("well-01.ch4", "well-02.ch4", "well-03.ch4"),
         limits=(("at_least", 2),),

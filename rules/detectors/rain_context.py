@@ -7,7 +7,7 @@ Where the gauge is lost, rain is not assumed: a missing gauge must not hide an a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numba import njit
@@ -16,7 +16,7 @@ from pydantic import Field
 
 from citypulse.config.values import DetectorSettings, DurationS
 from citypulse.model import Rule, Text
-from rules.detector import LOSS, SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+from rules.detector import CALM, LOSS, LOUD, MUTE, SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, Quiet, by_rule
 from rules.example import Example, daily, merged
 from rules.neighbourhood import City
 
@@ -86,6 +86,22 @@ def feature(samples: Array, mine: NDArray[np.int32], params: Array, rained: Arra
                 sample["seen"] = SKIP
 
 
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def rests(
+    time_ms: int, x: float, slot: int, rule: Any, rained: Array, row: int, calm_low: float, calm_high: float
+) -> tuple[int, float]:
+    """Take a reading of the gauge, or one that is calm, or one that rain holds back."""
+    if slot > 0:
+        if x >= rule["rain"]:
+            rained[row] = max(rained[row], time_ms)
+        return MUTE, 0.0
+    if rained[row] != NEVER and time_ms - rained[row] <= rule["hold_ms"]:
+        if not rule["scales"]:
+            return MUTE, 0.0
+        x *= rule["factor"]
+    return (CALM if calm_low < x < calm_high else LOUD), x
+
+
 RAIN_CONTEXT = Detector(
     name="rain_context",
     settings=RainContext,
@@ -93,6 +109,7 @@ RAIN_CONTEXT = Detector(
     kernel=feature,
     layout=layout,
     inputs=inputs,
+    quiet=Quiet.RAIN_CONTEXT,
     example=Example(
         sensors=("mill-river.turb", "mill-roof.rain"),
         limits=(("at_least", 100),),

@@ -6,7 +6,7 @@ One bad point moves no median: a spike is not a flood. https://en.wikipedia.org/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numba import njit
@@ -15,12 +15,25 @@ from pydantic import Field
 
 from citypulse.config.values import DetectorSettings, DurationS
 from citypulse.model import Text
-from rules.detector import SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+from rules.detector import (
+    CALM,
+    LOUD,
+    MUTE,
+    SKIP,
+    SUSPECT,
+    TOUCH_AHEAD,
+    Array,
+    Detector,
+    LaneSpec,
+    Layout,
+    Quiet,
+    by_rule,
+)
 from rules.example import Example, daily, merged, ramp
-from rules.fanout import TOUCH_AHEAD
 
 POINTS_MAX = 16  # 120 slopes; more points cost quadratically and hardly change a median
 PAIRS_MAX = POINTS_MAX * (POINTS_MAX - 1) // 2
+SCRATCH = PAIRS_MAX + 2 * POINTS_MAX  # floats that `median_slope` works in
 
 
 class Rate(DetectorSettings):
@@ -51,19 +64,64 @@ def layout(lanes: Sequence[LaneSpec]) -> Layout:
     return Layout(params=(params,), memory=(np.zeros(len(lanes), HEAD), np.zeros((len(lanes), POINTS_MAX), POINT)))
 
 
-@njit(cache=True, nogil=True)
-def median_slope(ring: Array, newest: int, points: int, slopes: NDArray[np.float64]) -> float:
-    """Return the median slope per second over all pairs of the `points` newest; `slopes` is scratch."""
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def median(x: NDArray[np.float64], n: int) -> float:
+    """Return the median of the first `n` numbers, as numpy's; puts them into another order.
+
+    Selection by Lomuto's partition without branches: slopes of noise defeat every branch predictor.
+    """
+    low, high, k = 0, n - 1, n >> 1
+    while low < high:
+        middle = (low + high) >> 1
+        pivot = x[middle]
+        x[middle] = x[high]
+        x[high] = pivot
+        place = low
+        for i in range(low, high):
+            other = x[i]
+            x[i] = x[place]
+            x[place] = other
+            place += int(other < pivot)
+        x[high] = x[place]
+        x[place] = pivot
+        if place == k:
+            break
+        if place < k:
+            low = place + 1
+        else:
+            high = place - 1
+    if n & 1:
+        return float(x[k])
+    below = x[0]
+    for i in range(1, k):
+        below = max(below, x[i])
+    return float((below + x[k]) / 2)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def median_slope(ring: Array, newest: int, points: int, scratch: NDArray[np.float64]) -> float:
+    """Return the median slope per second over all pairs of the `points` newest (milliseconds fit a float64)."""
+    times, values = scratch[PAIRS_MAX : PAIRS_MAX + POINTS_MAX], scratch[PAIRS_MAX + POINTS_MAX :]
+    is_rising = True
+    for k in range(points):
+        point = ring[(newest - points + 1 + k) % POINTS_MAX]
+        times[k] = point["time_ms"]
+        values[k] = point["value"]
+        is_rising = is_rising and (k == 0 or times[k] > times[k - 1])
     n = 0
-    for b in range(newest - points + 2, newest + 1):
-        late = ring[b % POINTS_MAX]
-        for a in range(newest - points + 1, b):
-            early = ring[a % POINTS_MAX]
-            span_ms = late["time_ms"] - early["time_ms"]
-            if span_ms > 0:
-                slopes[n] = (late["value"] - early["value"]) * 1000.0 / span_ms
-                n += 1
-    return float(np.median(slopes[:n]))
+    if not is_rising:
+        for b in range(1, points):
+            for a in range(b):
+                if times[b] > times[a]:
+                    scratch[n] = (values[b] - values[a]) * 1000.0 / (times[b] - times[a])
+                    n += 1
+        return median(scratch, n) if n > 0 else np.nan
+    for b in range(1, points):
+        late_ms, late = times[b], values[b]
+        for a in range(b):  # so plain that the processor takes several slopes at once
+            scratch[n + a] = (late - values[a]) * 1000.0 / (late_ms - times[a])
+        n += b
+    return median(scratch, n)
 
 
 @njit(cache=True, nogil=True)
@@ -86,7 +144,7 @@ def feature(samples: Array, mine: NDArray[np.int32], params: Array, heads: Array
     neighbours' slopes are calm (good for every limit) the median is calm too and need not be computed to be
     judged: the newest neighbours' slope stands for it.
     """
-    slopes = np.empty(PAIRS_MAX, np.float64)
+    slopes = np.empty(SCRATCH, np.float64)
     total = 0
     for m in range(len(mine)):
         if m % TOUCH_AHEAD == 0:
@@ -124,12 +182,41 @@ def feature(samples: Array, mine: NDArray[np.int32], params: Array, heads: Array
     return total  # means nothing: returned so that the compiler keeps the fetching
 
 
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def rests(time_ms: int, value: float, rule: Any, head: Any, ring: Array) -> tuple[int, float]:
+    """Take the reading if the newest slope is calm and stands for the median (see `feature`), or too few points speak."""
+    newest = head["count"]
+    span_ms = time_ms - head["time_ms"]
+    if newest == 0 or span_ms <= 0:
+        return LOUD, 0.0
+    step = (value - head["value"]) * 1000.0 / span_ms
+    if not rule["calm_low"] < step < rule["calm_high"]:
+        return LOUD, 0.0
+    first_ms = time_ms - rule["window_ms"]
+    needed = rule["min_points"] - 1
+    found = CALM
+    if newest < needed or ring[(newest - needed) % POINTS_MAX]["time_ms"] < first_ms:
+        found = MUTE
+    elif head["calm_ms"] > first_ms:
+        points = needed + 1
+        while points < POINTS_MAX and points <= newest and ring[(newest - points) % POINTS_MAX]["time_ms"] >= first_ms:
+            points += 1
+        if head["calm_ms"] > ring[(newest - points + 1) % POINTS_MAX]["time_ms"]:
+            return LOUD, 0.0
+    point = ring[newest % POINTS_MAX]
+    point["time_ms"] = head["time_ms"] = time_ms
+    point["value"] = head["value"] = value
+    head["count"] = newest + 1
+    return found, step
+
+
 RATE = Detector(
     name="rate",
     settings=Rate,
     subject=Text(zh="{quantity}变化率", en="rate of {quantity}"),
     kernel=feature,
     layout=layout,
+    quiet=Quiet.RATE,
     example=Example(
         sensors=("mill-underpass.depth",),
         limits=(("at_least", 5 / 300),),  # +5 cm in 5 min (domain.md 3.3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numba import njit
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from citypulse.config.values import DetectorSettings, ValueIn
 from citypulse.model import Text
-from rules.detector import SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+from rules.detector import CALM, LOUD, SUSPECT, Array, Detector, LaneSpec, Layout, Quiet, by_rule
 from rules.example import Example, daily, merged, ramp
 
 
@@ -67,12 +67,32 @@ def feature(samples: Array, mine: NDArray[np.int32], params: Array, runs: Array)
             sample["x"] = 0.0
 
 
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def rests(time_ms: int, value: float, rule: Any, run: Any, calm_low: float, calm_high: float) -> tuple[int, float]:
+    """Take the reading if its feature stays calm: the same as `feature`, but nothing is changed before that is known."""
+    low, high = min(run["low"], value), max(run["high"], value)
+    if run["points"] == 0 or high - low > rule["tolerance"] or value <= rule["natural"]:
+        if not (rule["min_points"] > 1 and calm_low < 0.0 < calm_high):
+            return LOUD, 0.0
+        run["since_ms"] = time_ms
+        run["low"] = run["high"] = value
+        run["points"] = 1
+        return CALM, 0.0
+    lasted_s = (time_ms - run["since_ms"]) / 1000.0 if run["points"] + 1 >= rule["min_points"] else 0.0
+    if not calm_low < lasted_s < calm_high:
+        return LOUD, 0.0
+    run["low"], run["high"] = low, high
+    run["points"] += 1
+    return CALM, lasted_s
+
+
 STUCK = Detector(
     name="stuck",
     settings=Stuck,
     subject=Text(zh="{quantity}读数不变", en="{quantity} unchanged"),
     kernel=feature,
     layout=layout,
+    quiet=Quiet.STUCK,
     example=Example(
         sensors=("mill-river.do",),
         limits=(("at_least", 6 * 3600),),

@@ -7,7 +7,7 @@ therefore is no change. Worsening by class is left to `water_class`; a `composit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numba import njit
@@ -16,12 +16,15 @@ from pydantic import Field
 
 from citypulse.config.values import DetectorSettings, ValueIn
 from citypulse.model import Text
-from rules.detector import SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_rule
+from rules.detector import CALM, LOUD, MUTE, SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, Quiet, by_rule
 from rules.example import Example, daily
+
+from .rate import median
 
 DAYS_MAX = 14
 HOUR_MS = 3_600_000
 HOURS = 24
+SLOTS = (DAYS_MAX + 1) * HOURS
 
 
 class SuddenChange(DetectorSettings):
@@ -59,9 +62,65 @@ def layout(lanes: Sequence[LaneSpec]) -> Layout:
             k.settings.floor,
         ),
     )
-    hours = np.zeros((len(lanes), (DAYS_MAX + 1) * HOURS), HOUR)
+    hours = np.zeros((len(lanes), SLOTS), HOUR)
     hours["hour"] = -1
     return Layout(params=(params,), memory=(hours,))
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def usual_at(hour: int, rule: Any, ring: Array, means: NDArray[np.float64]) -> float:
+    """Return the usual value at this hour (counted from 1970), NaN before enough days are known; `means` is scratch."""
+    days = 0
+    for day in range(1, rule["days"] + 1):
+        total, n = 0.0, 0
+        for other in range(hour - day * HOURS - rule["around"], hour - day * HOURS + rule["around"] + 1):
+            slot = ring[other % SLOTS]
+            if slot["hour"] == other:
+                total += slot["sum"]
+                n += slot["n"]
+        if n > 0:
+            means[days] = total / n
+            days += 1
+    if days < rule["min_days"]:
+        return float(np.nan)
+    return max(median(means, days), rule["floor"])
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def remember(hour: int, x: float, ring: Array) -> None:
+    """Put the reading into its hour."""
+    slot = ring[hour % SLOTS]
+    if slot["hour"] != hour:
+        slot["hour"] = hour
+        slot["sum"] = 0.0
+        slot["n"] = 0
+    slot["sum"] += x
+    slot["n"] += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def ratio(x: float, usual: float, rule: Any) -> float:
+    """Return how many times the usual value it is, in the direction that matters."""
+    if rule["up"]:
+        return x / usual if usual > 0 else np.inf if x > 0 else 1.0
+    value = max(x, rule["floor"])
+    return usual / value if value > 0 else np.inf if usual > 0 else 1.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def rests(
+    time_ms: int, x: float, rule: Any, ring: Array, means: NDArray[np.float64], calm_low: float, calm_high: float
+) -> tuple[int, float]:
+    """Take the reading if the ratio is calm, or too few days are known."""
+    hour = time_ms // HOUR_MS
+    usual = usual_at(hour, rule, ring, means)
+    found, result = MUTE, 0.0
+    if not np.isnan(usual):
+        found, result = CALM, ratio(x, usual, rule)
+        if not calm_low < result < calm_high:
+            return LOUD, 0.0
+    remember(hour, x, ring)
+    return found, result
 
 
 @njit(cache=True, nogil=True)
@@ -73,35 +132,13 @@ def feature(samples: Array, mine: NDArray[np.int32], params: Array, rings: Array
         if sample["seen"] > SUSPECT:
             continue
         rule, ring = params[sample["rule"]], rings[sample["row"]]
-        x = sample["x"]
         hour = sample["time_ms"] // HOUR_MS
-        days = 0
-        for day in range(1, rule["days"] + 1):
-            total, n = 0.0, 0
-            for other in range(hour - day * HOURS - rule["around"], hour - day * HOURS + rule["around"] + 1):
-                slot = ring[other % len(ring)]
-                if slot["hour"] == other:
-                    total += slot["sum"]
-                    n += slot["n"]
-            if n > 0:
-                means[days] = total / n
-                days += 1
-        slot = ring[hour % len(ring)]
-        if slot["hour"] != hour:
-            slot["hour"] = hour
-            slot["sum"] = 0.0
-            slot["n"] = 0
-        slot["sum"] += x
-        slot["n"] += 1
-        if days < rule["min_days"]:
+        usual = usual_at(hour, rule, ring, means)
+        remember(hour, sample["x"], ring)
+        if np.isnan(usual):
             sample["seen"] = SKIP
-            continue
-        usual = max(np.median(means[:days]), rule["floor"])
-        if rule["up"]:
-            sample["x"] = x / usual if usual > 0 else np.inf if x > 0 else 1.0
         else:
-            value = max(x, rule["floor"])
-            sample["x"] = usual / value if value > 0 else np.inf if usual > 0 else 1.0
+            sample["x"] = ratio(sample["x"], usual, rule)
 
 
 SUDDEN_CHANGE = Detector(
@@ -110,6 +147,7 @@ SUDDEN_CHANGE = Detector(
     subject=Text(zh="{quantity}与同时段常值之比", en="{quantity} over its usual value at this hour:"),
     kernel=feature,
     layout=layout,
+    quiet=Quiet.SUDDEN_CHANGE,
     example=Example(
         sensors=("mill-river.nh3n",),
         limits=(("at_least", 2),),

@@ -11,13 +11,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from citypulse.config.values import DetectorSettings, DurationS
+from citypulse.config.values import DetectorSettings
 from citypulse.model import Text
 from rules.detector import Detector, LaneSpec, Layout
 from rules.example import Example, Readings, daily
 
 from . import surprise_kernels as kernels
 from . import surprise_views as views
+from .statistics_kernels import HOURS
+from .zone import offsets, zone_of
 
 
 class Surprise(DetectorSettings):
@@ -25,35 +27,39 @@ class Surprise(DetectorSettings):
 
     `agree`: so many of the twelve views must be surprised together: their mean counts. 4 is a third, measured best
     of 3 to 6 on the NAB development half. `quiet`: after a record only a larger surprise is reported within so
-    many readings; 1440 are five days at 5 min. `clock`: local time minus UTC, for the hour of the day.
+    many readings; 1440 are five days at 5 min. The hour of the day is that of the
+    city's time zone.
     """
 
     limits_in: ClassVar[Literal["none"]] = "none"
     warm_up: int = Field(default=288, ge=64, le=kernels.WARM_UP_MAX)
     agree: int = Field(default=4, ge=1, le=views.ALL_VIEWS)
     quiet: int = Field(default=1440, ge=kernels.BLOCKS)
-    clock: DurationS = Field(default=8 * 3600.0, ge=-43_200, le=50_400)
 
 
-def arrays(settings: Sequence[Surprise]) -> tuple[Any, ...]:
-    """Return (params, *memory) for one lane per settings, as `kernels.step` takes them; about 12 kB a lane."""
+def arrays(settings: Sequence[Surprise], timezone: str = "UTC") -> tuple[Any, ...]:
+    """Return (params, since_ms, offset_ms, *memory) for one lane per settings, as `kernels.step` takes them.
+
+    Memory is about 12 kB a lane.
+    """
     n = len(settings)
     params = np.zeros(n, kernels.PARAMS)
     for row, one in enumerate(settings):
-        params[row] = (one.warm_up, one.agree, one.quiet, round(one.clock * 1000))
+        params[row] = (one.warm_up, one.agree, one.quiet)
     lanes = np.zeros(n, kernels.LANE)
     lanes["hour"] = -1
     longest = max((one.warm_up for one in settings), default=0)
     return (
         params,
+        *offsets(timezone),
         lanes,
         np.zeros((n, views.RING)),
         np.zeros((n, views.RING)),
-        np.zeros((n, views.HOURS)),
-        np.zeros((n, views.HOURS)),
+        np.zeros((n, HOURS)),
+        np.zeros((n, HOURS)),
         np.zeros((n, views.VIEWS, 2)),
         np.zeros((n, views.VIEWS, kernels.CELLS), np.uint16),
-        np.zeros((n, views.HOURS, kernels.HOUR_CELLS + 1), np.uint16),
+        np.zeros((n, HOURS, kernels.HOUR_CELLS + 1), np.uint16),
         np.zeros((n, kernels.BLOCKS)),
         np.zeros((n, longest)),
         np.zeros((n, longest), np.uint8),
@@ -62,8 +68,8 @@ def arrays(settings: Sequence[Surprise]) -> tuple[Any, ...]:
 
 def layout(lanes: Sequence[LaneSpec]) -> Layout:
     """Give each lane its histograms, hour means, rings and the readings of its warm-up."""
-    params, *memory = arrays([lane.settings for lane in lanes])
-    return Layout(params=(params,), memory=tuple(memory))
+    params, since_ms, offset_ms, *memory = arrays([lane.settings for lane in lanes], zone_of(lanes))
+    return Layout(params=(params, since_ms, offset_ms), memory=tuple(memory))
 
 
 def _healthy(rng: np.random.Generator) -> Readings:

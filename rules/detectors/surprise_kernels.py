@@ -12,17 +12,14 @@ development half (docs/reference/detectors-statistical.md).
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from rules.detector import SKIP, SUSPECT, Array
 
-from .surprise_views import ALL_VIEWS, HOUR_VIEW, HOURS, VIEWS, look
-
-Record = Any  # one row of a structured array
+from .statistics_kernels import HOURS, Record, hour_of_day, smallest_first
+from .surprise_views import ALL_VIEWS, HOUR_VIEW, VIEWS, look
 
 BINS = 40  # over the range of the warm-up; as many again on each side, then TAIL bins per doubling
 TAIL = 4
@@ -31,7 +28,6 @@ CELLS = 3 * BINS + 2 * TAIL_BINS
 HOUR_BINS = 20  # coarser, for an hour holds a 24th of the readings
 HOUR_CELLS = 3 * HOUR_BINS
 HOUR_REACH = 3  # hours on either side that count as the same time of day
-HOUR_MS = 3_600_000
 PRIOR = 0.3  # a bin never seen counts as 0.3 readings
 BLOCKS = 16  # the recent past of the declustering, in blocks
 WARM_UP_MAX = 2048
@@ -42,7 +38,6 @@ PARAMS = np.dtype(
         ("warm_up", np.int64),  # readings learnt from before anything is said; sets the range of the histograms
         ("agree", np.int64),  # views whose mean counts
         ("quiet", np.int64),  # readings a record stands: report only what beats it
-        ("day_offset_ms", np.int64),  # local time minus UTC
     ],
     align=True,
 )
@@ -166,17 +161,7 @@ def _begin(
 @njit(cache=True, nogil=True)
 def _mean_surprise(shares: NDArray[np.float64], k: int) -> float:
     """Return -ln of the geometric mean of the k smallest shares: one logarithm, not twelve. Spoils `shares`."""
-    for i in range(1, ALL_VIEWS):  # sort the k smallest to the front by insertion
-        x = shares[i]
-        j = i
-        if i >= k:
-            if x >= shares[k - 1]:
-                continue
-            j = k - 1
-        while j > 0 and shares[j - 1] > x:
-            shares[j] = shares[j - 1]
-            j -= 1
-        shares[j] = x
+    smallest_first(shares, ALL_VIEWS, k)
     product = 1.0
     for i in range(k):
         product *= shares[i]
@@ -205,7 +190,7 @@ def _report(rule: Record, lane: Record, records: NDArray[np.float64], nats: floa
 
 @njit(cache=True, nogil=True)
 def take(
-    time_ms: int,
+    hour: int,
     value: float,
     rule: Record,
     lane: Record,
@@ -222,8 +207,10 @@ def take(
     views: NDArray[np.float64],
     shares: NDArray[np.float64],
 ) -> float:
-    """Take one reading of one sensor; return its surprise in nats (0 unless a record), NaN during the warm-up."""
-    hour = (time_ms + rule["day_offset_ms"]) // HOUR_MS % HOURS
+    """Take one reading of one sensor at a local hour; return its surprise in nats.
+
+    0 unless it is a record, NaN during the warm-up.
+    """
     n = lane["seen"]
     look(hour, value, lane, ring, residuals, hour_means, hour_days, views)
     if n >= rule["warm_up"]:
@@ -258,6 +245,8 @@ def feature(
     samples: Array,
     mine: NDArray[np.int32],
     params: Array,
+    since_ms: NDArray[np.int64],
+    offset_ms: NDArray[np.int64],
     lanes: Array,
     ring: NDArray[np.float64],
     residuals: NDArray[np.float64],
@@ -279,7 +268,7 @@ def feature(
             continue
         row = sample["row"]
         x = take(
-            sample["time_ms"],
+            hour_of_day(sample["time_ms"], since_ms, offset_ms),
             sample["x"],
             params[row],
             lanes[row],
@@ -308,6 +297,8 @@ def step(
     values: NDArray[np.float64],
     lane_of: NDArray[np.int32],
     params: Array,
+    since_ms: NDArray[np.int64],
+    offset_ms: NDArray[np.int64],
     lanes: Array,
     ring: NDArray[np.float64],
     residuals: NDArray[np.float64],
@@ -328,7 +319,7 @@ def step(
         if np.isfinite(values[i]):
             k = lane_of[i]
             scores[i] = take(
-                times_ms[i],
+                hour_of_day(times_ms[i], since_ms, offset_ms),
                 values[i],
                 params[k],
                 lanes[k],

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-Record = Any  # one row of a structured array
+from .statistics_kernels import Record, turn_hour, usual_of_hour
 
 SCALES = np.array([1, 4, 16, 64], np.int64)
 RING = 64  # the longest scale; a power of two
@@ -16,21 +14,7 @@ MEANS, STEPS, RESIDUALS = 4, 4, 3
 VIEWS = MEANS + STEPS + RESIDUALS  # with histograms of their own …
 HOUR_VIEW = VIEWS  # … and the value given the hour
 ALL_VIEWS = VIEWS + 1
-HOURS = 24
 DAYS = 6.0  # an hour's usual value is the mean of about its last six days
-
-
-@njit(cache=True, nogil=True)
-def _usual_of_hour(lane: Record, hour: int, means: NDArray[np.float64], days: NDArray[np.float64]) -> float:
-    """Return what is usual at this hour, from it (twice) and its neighbours; before any hour is full, the mean."""
-    total = weight = 0.0
-    for d in range(-1, 2):
-        h = (hour + d) % HOURS
-        if days[h] > 0.0:
-            w = 2.0 if d == 0 else 1.0
-            total += w * means[h]
-            weight += w
-    return total / weight if weight > 0.0 else lane["mean"]
 
 
 @njit(cache=True, nogil=True)
@@ -45,16 +29,10 @@ def look(
     views: NDArray[np.float64],
 ) -> None:
     """Take one reading into the rings and hour means, and write what each view sees into `views`."""
-    if hour != lane["hour"]:
-        old = lane["hour"]
-        if old >= 0 and lane["hour_n"] > 0.0:
-            hour_days[old] += 1.0
-            hour_means[old] += (lane["hour_sum"] / lane["hour_n"] - hour_means[old]) / min(hour_days[old], DAYS)
-        lane["hour"] = hour
-        lane["hour_sum"] = lane["hour_n"] = 0.0
+    turn_hour(lane, hour, hour_means, hour_days, DAYS)
     n = lane["seen"]
     lane["mean"] += (value - lane["mean"]) / (n + 1.0)
-    residual = value - _usual_of_hour(lane, hour, hour_means, hour_days)
+    residual = value - usual_of_hour(hour, hour_means, hour_days, lane["mean"])
     lane["hour_sum"] += value
     lane["hour_n"] += 1.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from citypulse.config.values import DetectorSettings
 from citypulse.model import Text
-from rules.detector import Detector
+from rules.detector import Detector, Quiet
 from rules.example import Example, daily, merged, ramp
 
 
@@ -17,6 +17,7 @@ THRESHOLD = Detector(
     settings=Threshold,
     subject=Text(zh="{quantity}", en="{quantity}"),
     sees_history=True,
+    quiet=Quiet.VALUE,
     example=Example(
         sensors=("mill-underpass.depth",),
         limits=(("at_least", 27),),

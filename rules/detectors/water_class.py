@@ -7,7 +7,7 @@ GB 3838-2002 table 1 (domain.md 3.1): class I to V by limits, equality counts as
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numba import njit
@@ -16,7 +16,7 @@ from pydantic import Field
 
 from citypulse.config.values import DetectorSettings, DurationS
 from citypulse.model import Rule, Text
-from rules.detector import LOSS, SKIP, SUSPECT, Array, Detector, LaneSpec, Layout
+from rules.detector import CALM, LOSS, LOUD, SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, Quiet
 from rules.example import Example, daily, merged
 from rules.neighbourhood import City
 
@@ -167,7 +167,7 @@ def grade_inputs(rule: Rule, number: int, city: City) -> tuple[str, ...]:
     return _inputs_among(rule, number, city, BLACK_ODOROUS)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def grade_of(item: Array, x: float) -> float:
     """Return the class or grade of one item."""
     if item["limits"] == 0:
@@ -213,12 +213,33 @@ def feature(samples: Array, mine: NDArray[np.int32], items: Array, rows: Array, 
         sample["x"] = worst
 
 
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def rests(now_ms: int, x: float, slot: int, items: Array, lane: Any, seen: Array) -> tuple[int, float]:
+    """Take the reading if the worst grade stays calm, and no item that was not is lost."""
+    grade = grade_of(items[slot], x)
+    worst = grade
+    for j in range(lane["inputs"]):
+        other = seen[j]
+        if j == slot:
+            continue
+        if other["time_ms"] != NEVER and now_ms - other["time_ms"] <= lane["max_age_ms"]:
+            worst = max(worst, other["grade"])
+        elif other["grade"] > 0 and not lane["calm_low"] < other["grade"] < lane["calm_high"]:
+            return LOUD, 0.0
+    if not lane["calm_low"] < worst < lane["calm_high"]:
+        return LOUD, 0.0
+    seen[slot]["grade"] = grade
+    seen[slot]["time_ms"] = max(seen[slot]["time_ms"], now_ms)
+    return CALM, worst
+
+
 WATER_CLASS = Detector(
     name="water_class",
     settings=WaterClass,
     subject=Text(zh="水质类别", en="water class"),
     kernel=feature,
     layout=class_layout,
+    quiet=Quiet.WATER_CLASS,
     inputs=class_inputs,
     names=CLASS_NAMES,
     example=Example(
@@ -243,6 +264,7 @@ BLACK_ODOROUS_WATER = Detector(
     subject=Text(zh="黑臭水体等级", en="black-odorous grade"),
     kernel=feature,
     layout=grade_layout,
+    quiet=Quiet.BLACK_ODOROUS,
     inputs=grade_inputs,
     names=GRADE_NAMES,
     example=Example(

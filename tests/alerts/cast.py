@@ -23,6 +23,7 @@ from citypulse.model import (
     Effects,
     Event,
     Gateway,
+    Inhibition,
     Lane,
     Limit,
     Notice,
@@ -94,17 +95,18 @@ def rule(name: str, detector: str, scopes: tuple[str, ...], sensors: tuple[tuple
     return Rule(id=name, detector=detector, scopes=scopes, sensors=sensors, **(given | more))
 
 
+BY_GATEWAY = Inhibition(rule="gateway-silent")
 PLAN = OrderPlan(template="pump", verify_for_s=1800.0, coverage=0.8, opens_at=YELLOW)
 RULES = (
     rule("flood-depth", "threshold", ("mill.depth", "mill.depth2"), (("mill.depth",), ("mill.depth2",)), order=PLAN,
-         inhibited_by=("gateway-silent",)),
+         inhibited_by=(BY_GATEWAY,)),
     rule("flood-rise", "rate", ("mill.depth",), (("mill.depth",),), order=replace(PLAN, verify_for_s=3600.0)),
     rule("gas", "threshold", ("well.ch4",), (("well.ch4",),), domain="gas", is_latching=True,
-         inhibited_by=("gateway-silent",)),
+         inhibited_by=(BY_GATEWAY,)),
     rule("low-oxygen", "threshold", ("weir.do",), (("weir.do",),), domain="water",
          order=replace(PLAN, template="water")),
     rule("no-data", "no_data", ("mill.depth", "well.ch4"), (("mill.depth",), ("well.ch4",)), is_diagnostic=True,
-         limits=(), inhibited_by=("gateway-silent",)),
+         limits=(), inhibited_by=(BY_GATEWAY,)),
     rule("gateway-silent", "gateway_silent", ("gw-1", "gw-2"), ((), ()), is_diagnostic=True, limits=()),
 )  # fmt: skip
 

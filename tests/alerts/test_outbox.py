@@ -205,7 +205,7 @@ def test_a_provider_is_not_asked_more_often_than_it_takes(desk):
     points = [("mill.depth", "flood-depth"), ("mill.depth2", "flood-depth"), ("weir.do", "low-oxygen")]
     points += [("well.ch4", "gas"), ("gw-1", "gateway-silent")]
     for scope, rule in points:
-        desk.commit(desk.world.raises(scope, YELLOW, rule))
+        desk.commit(desk.world.raises(scope, RED, rule))
     desk.after(0)
     assert len(desk.phones["board"].took) == 3
     desk.after(30)
@@ -245,7 +245,7 @@ def test_a_configured_city_gets_its_channels_and_the_threads_deliver(desk, tmp_p
 
 def test_a_thread_that_dies_is_not_hidden(desk):
     class Broken:
-        def lease(self, *_: Any, **__: Any) -> Any:
+        def sent_since(self, *_: Any, **__: Any) -> Any:
             raise OSError("the disk is gone")
 
     deliverer = Deliverer(Broken(), {"phone": Phone()}, {"phone": 600}, SystemClock())

@@ -119,7 +119,7 @@ def test_counts_stay_bounded_and_the_far_past_fades():
     values = 30.0 + (np.random.default_rng(3).random(n) < 0.1)
     state = arrays([Surprise()])
     scores = surprises(times, values, state=state)
-    counts, counted = state[7], float(state[1]["counted"][0])
+    counts, counted = state[9], float(state[3]["counted"][0])
     assert counts.max() <= surprise.kernels.COUNT_MAX
     assert counted < n
     assert counts[0, 0].sum() == pytest.approx(counted, rel=0.01)

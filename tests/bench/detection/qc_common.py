@@ -3,87 +3,81 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[2]
+from common import citypulse, columns_of, data_files, epoch_ms, iso, rows_of, score, stem, write_rows
+
 FLAGGED = {"3", "4", "9"}
+NOTHING = {None, "", "NA", "nan", "NaN"}  # an empty cell is no reading at all
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a data set's CSV files are written."""
+    """How a data set's CSV files are written.
+
+    channels: in the order an instrument would send them, a companion first · labels: columns the scorer asks for, with
+    what stands for "not judged" where a file has no such column.
+    """
 
     time_column: str
-    channels: tuple[str, ...]  # in the order an instrument would send them: a companion first
-
-
-def data_files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*.csv*") if p.name.endswith((".csv", ".csv.gz")))
-
-
-def key_of(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".csv")
-
-
-def rows_of(path: Path) -> Iterable[dict[str, str]]:
-    with gzip.open(path, "rt", newline="", encoding="utf-8-sig") if path.suffix == ".gz" else path.open() as file:
-        yield from csv.DictReader(file)
-
-
-def utc(text: str) -> str:
-    return (
-        datetime.fromisoformat(text.replace("Z", "")).replace(tzinfo=UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
-    )
+    channels: tuple[str, ...]
+    labels: dict[str, str]
 
 
 def write_readings(path: Path, layout: Layout, out: Path) -> dict[str, str]:
     """Write one data file as readings, time after time; returns ISO time → time as the data file writes it."""
-    site = key_of(path).lower()
+    site = stem(path).lower()
     written: dict[str, str] = {}
-    with gzip.open(out, "wt", encoding="utf-8", compresslevel=1) as file:
-        file.write("sensor,time,value\n")
-        for row in rows_of(path):
-            time = utc(row[layout.time_column])
-            written[time] = row[layout.time_column]
-            for channel in layout.channels:
-                if row.get(channel) not in (None, "", "NA", "nan", "NaN"):  # an empty cell is no reading at all
-                    file.write(f"{site}.{channel.lower()},{time},{row[channel]}\n")
+    readings: list[tuple[str, str, str]] = []
+    for row in rows_of(path):
+        time = iso(epoch_ms(row[layout.time_column]))
+        written[time] = row[layout.time_column]
+        readings += [
+            (f"{site}.{c.lower()}", time, row[c]) for c in layout.channels if row.get(c) not in NOTHING
+        ]
+    write_rows(out, ("sensor", "time", "value"), readings)
     return written
 
 
-def evaluate(
-    folder: Path, layout: Layout, config: Path, scorer: Sequence[str], *, flags_out: Path | None, score: bool = True
-) -> str:
+def scored(path: Path, layout: Layout, work: Path) -> Path:
+    """Return the file for the scorer: itself, or a copy with the label columns it lacks."""
+    missing = {name: value for name, value in layout.labels.items() if name not in columns_of(path)}
+    if not missing:
+        return path
+    print(f"{path.name}: no {', '.join(missing)}; not judged by them")
+    copy = work / "scored" / f"{stem(path)}.csv"
+    copy.parent.mkdir(exist_ok=True)
+    rows = [{**row, **missing} for row in rows_of(path)]
+    write_rows(copy, tuple(rows[0]), [tuple(row.values()) for row in rows])
+    return copy
+
+
+def evaluate(folder: Path, layout: Layout, config: Path, work: Path, scorer: Sequence[str]) -> str:
     """Run `citypulse qc` over a folder and the scorer over its flags; returns what the scorer printed."""
-    with tempfile.TemporaryDirectory() as temporary:
-        work = Path(temporary)
-        names = {c.lower(): c for c in layout.channels}
-        flags = flags_out or work / "flags.csv"
-        with flags.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["file", "sensor", "datetime"])
-            for path in data_files(folder):
-                original = write_readings(path, layout, work / "readings.csv.gz")
-                command = [sys.executable, "-m", "citypulse", "qc", "--config", str(config)]
-                command += ["--readings", str(work / "readings.csv.gz"), "--out", str(work / "out.csv"), "--json"]
-                subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
-                with (work / "out.csv").open(newline="") as verdicts:
-                    for row in csv.DictReader(verdicts):
-                        if row["quality"] in FLAGGED:
-                            channel = names[row["sensor"].rpartition(".")[2]]
-                            writer.writerow([key_of(path), channel, original[row["time"]]])
-        if not score:
-            return ""
-        command = [sys.executable, *scorer, "--flags", str(flags), "--data", str(folder)]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-Say = Callable[[str], None]
+    names = {c.lower(): c for c in layout.channels}
+    original: dict[str, dict[str, str]] = {}
+    keys: dict[str, str] = {}
+    files: list[Path] = []
+    for path in data_files(folder):
+        here = [c for c in layout.channels if c in columns_of(path)]
+        if layout.time_column not in columns_of(path) or not here:
+            print(f"{path.name}: not there: no {layout.time_column} or none of {', '.join(layout.channels)}; left out")
+            continue
+        original[stem(path).lower()] = write_readings(path, layout, work / f"{stem(path)}.csv.gz")
+        keys[stem(path).lower()] = stem(path)
+        files.append(path)
+    if not files:
+        return f"no files of this set in {folder}: not there"
+    readings = [work / f"{stem(path)}.csv.gz" for path in files]
+    citypulse("qc", "--config", config, *readings, "--out", work / "verdicts.csv", "--json")
+    flags: list[tuple[str, str, str]] = []
+    with (work / "verdicts.csv").open(newline="") as verdicts:
+        for row in csv.DictReader(verdicts):
+            if row["quality"] in FLAGGED:
+                site, _, channel = row["sensor"].rpartition(".")
+                flags.append((keys[site], names[channel], original[site][row["time"]]))
+    write_rows(work / "flags.csv", ("file", "sensor", "datetime"), flags)
+    judged = [str(scored(path, layout, work)) for path in files]
+    return score(Path(scorer[0]), *scorer[1:], "--flags", str(work / "flags.csv"), "--data", *judged)

@@ -1,164 +1,114 @@
-"""What the statistical evaluations share: a CSV to columns, one site through the real engine, the scorer's files.
+"""What the evaluations of rules share: recordings as sites of a made-up city, and `citypulse backtest` over them.
 
-`--data DIR` is a folder with `data/` (the recordings) and `eval/` (the scorers). Whatever files lie there are run.
+`<set>.yaml` holds everything but the sites, which are whatever files lie in the data folder. A data set's columns are
+carried by quantities of ours that stand in for them (a site has one sensor a quantity); no number depends on which.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
-import gzip
-import subprocess
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
+from common import citypulse, columns_of, epoch_ms, iso, rows_of, write_rows
+from numpy.typing import NDArray
 
-from citypulse.model import Gateway, Limit, Origin, Priority, ReadingBatch, Rule, Sensor, SensorTable, Side, Site, Text
-from citypulse.model import TransitionKind as Kind
-from rules.detector import Detector
-from rules.detectors import DETECTORS
-from rules.engine import Engine
-
-HERE = Path(__file__).resolve().parent
-CHUNK = 200_000  # readings per engine step
+from simulators.convert import site_id
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One data file: times as written, the same in epoch ms, and its numeric columns, NaN where there is nothing."""
+    """One data file as a site: what the scorer calls it, times as written and in epoch ms, columns (NaN: nothing)."""
 
-    path: Path
+    key: str
+    site: str
     times: list[str]
-    times_ms: np.ndarray
-    columns: dict[str, np.ndarray]
+    times_ms: NDArray[np.int64]
+    columns: dict[str, NDArray[np.float64]]
 
 
-def arguments(doc: str, config: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with data/ and eval/")
-    parser.add_argument("--config", type=Path, default=HERE / config)
-    parser.add_argument("--keep", type=Path, help="write the scorer's input here and keep it")
-    parser.add_argument("--tune", type=Path, help="NAB: another such folder; its best threshold is used here")
-    return parser.parse_args()
+def number(text: str | None) -> float:
+    return float(text) if text not in (None, "", "NA", "nan", "NaN") else np.nan
 
 
-def settings_of(config: Path) -> dict[str, Any]:
-    return dict(yaml.safe_load(config.read_text(encoding="utf-8")))
-
-
-def data_files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*.csv*") if p.name.endswith((".csv", ".csv.gz")))
-
-
-def stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").removesuffix(".csv")
-
-
-def epoch_ms(text: str) -> int:
-    return round(datetime.fromisoformat(text.strip().rstrip("Z")).replace(tzinfo=UTC).timestamp() * 1000)
-
-
-def number(text: str) -> float:
-    return float(text) if text not in ("", "NA", "nan", "NaN") else np.nan
-
-
-def read(path: Path, time_column: str, channels: Iterable[str] | None = None) -> Recording:
-    """Read `channels` of a file, or every column that the configuration does not name as something else."""
-    raw = path.read_bytes()
-    text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")
-    rows = list(csv.DictReader(text.splitlines()))
-    labels = {time_column, "anomaly", "changepoint", "EVENT"}
-    names = [name for name in rows[0] if name not in labels] if channels is None else list(channels)
+def read(path: Path, key: str, time_column: str, channels: Sequence[str]) -> Recording | None:
+    """Read the `channels` a file has; None, and a word about it, when it is no file of this set."""
+    here = [c for c in channels if c in columns_of(path)]
+    rows = list(rows_of(path)) if time_column in columns_of(path) and here else []
+    if not rows:
+        print(f"{path.name}: not there: no {time_column}, or none of {', '.join(channels)}; left out")
+        return None
+    if len(here) < len(channels):
+        print(f"{path.name}: not there: {', '.join(c for c in channels if c not in here)}; judged by the rest")
     times = [row[time_column] for row in rows]
-    columns = {name: np.array([number(row[name]) for row in rows]) for name in names}
-    return Recording(path, times, np.array([epoch_ms(t) for t in times], np.int64), columns)
+    times_ms = np.array([epoch_ms(t) for t in times], np.int64)
+    for k in np.flatnonzero(np.diff(times_ms) <= 0):  # an hour that summer time repeats: kept, a millisecond apart
+        times_ms[k + 1] = max(times_ms[k + 1], times_ms[k] + 1)
+    columns = {name: np.array([number(row[name]) for row in rows]) for name in here}
+    return Recording(key, site_id(key.replace("/", "--")), times, times_ms, columns)
 
 
-def site_alarms(recording: Recording, config: dict[str, Any]) -> np.ndarray:
-    """Run one site through the engine with the configured detector; return for every row whether the alarm is on."""
-    name, n = config["detector"], len(recording.times)
-    here = Origin(file="evaluation", line=1)
-    registered: dict[str, Detector] = dict(DETECTORS)
-    cadence_s = max(round(float(np.median(np.diff(recording.times_ms))) / 1000), 1)
-    ids = [f"it.c{k}" for k in range(len(recording.columns))]
-    sensors = tuple(
-        Sensor(
-            id=i,
-            site="it",
-            gateway="gw",
-            quantity="x",
-            domain="water",
-            site_kind="works",
-            area="",
-            unit="",
-            scale=1.0,
-            offset=0.0,
-            low=-np.inf,
-            high=np.inf,
-            cadence_s=cadence_s,
-            origin=here,
-        )
-        for i in ids
+def write_city(recordings: Sequence[Recording], config: Path, carriers: Mapping[str, str], work: Path) -> None:
+    """Write sensors.yaml (the configuration with one site per recording) and readings.csv.gz, in order of time."""
+    places = "".join(f'      {r.site}: ["{r.site}", "{r.site}", 40.7, -74.0]\n' for r in recordings)
+    (work / "sensors.yaml").write_text(
+        f"# Written for one evaluation.\nversion: 1\ninclude: [{config.resolve()}]\n\n"
+        f"sites:\n  - template: recording\n    area: here\n    gateway: recorder\n    places:\n{places}",
+        encoding="utf-8",
     )
-    limit = Limit(
-        level=Priority.P3,
-        side=Side.AT_LEAST,
-        value=config["limit"],
-        deadband=config["deadband"],
-        off_delay_s=config["off_delay_s"],
-        origin=here,
-    )
-    rule = Rule(
-        id="it",
-        name=Text(zh="试", en="it"),
-        version="0",
-        origin=here,
-        detector=name,
-        settings=registered[name].settings(**config["settings"]),
-        limits=(limit,),
-        scopes=("it",),
-        sensors=(tuple(ids),),
-        domain="water",
-        unit="",
-    )
-    place = Site(id="it", name=rule.name, domain="water", kind="works", area="", lat=30.0, lon=120.0, gateway="gw")
-    gateway = Gateway(id="gw", codec="native", silent_after_s=10**9)
-    table = SensorTable.build(tuple(ids), sensors)
-    engine = Engine((rule,), table, {"it": place}, {"gw": gateway}, detectors=registered)
-
-    values = np.column_stack(list(recording.columns.values()))
-    said = np.isfinite(values).ravel()
-    sensor = np.tile(np.arange(len(ids)), n)[said]
-    times = np.repeat(recording.times_ms, len(ids))[said]
-    batch = ReadingBatch.of(sensor, times, values.ravel()[said], received_ms=np.maximum.accumulate(times))
-    change = np.zeros(n + 1, np.int64)
-    for begin in range(0, len(batch), CHUNK):
-        part = batch.take(slice(begin, begin + CHUNK))
-        for t in engine.step(part, int(part.received_ms[-1])):
-            row = int(np.searchsorted(recording.times_ms, t.event_ms))
-            if t.kind is Kind.RAISE:
-                change[row] += 1
-            elif t.kind is Kind.CLEAR:
-                change[row] -= 1
-    return np.cumsum(change)[:n] > 0
+    names, times, values = [], [], []
+    for recording in recordings:
+        for column, series in recording.columns.items():
+            said = np.isfinite(series)
+            names.append(np.full(said.sum(), f"{recording.site}.{carriers[column]}", object))
+            times.append(recording.times_ms[said])
+            values.append(series[said])
+    time_ms = np.concatenate(times)
+    order = np.argsort(time_ms, kind="stable")
+    rows = zip(np.concatenate(names)[order], time_ms[order].tolist(), np.concatenate(values)[order].tolist(), strict=True)
+    write_rows(work / "readings.csv.gz", ("sensor", "time", "value"), rows)
 
 
-def write_rows(out: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with out.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
+def backtest(work: Path, *more: str | Path) -> None:
+    """Run the command over what `write_city` wrote."""
+    citypulse("backtest", "--config", work / "sensors.yaml", "--readings", work / "readings.csv.gz", *more, "--json")
 
 
-def score(scorer: Path, *options: str) -> str:
-    """Run one of the scorers as its own process and return what it prints."""
-    done = subprocess.run([sys.executable, str(scorer), *options], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"{scorer.name} failed:\n{done.stderr}")
-    return done.stdout.rstrip()
+def alarmed(recordings: Sequence[Recording], alarms: Path) -> dict[str, NDArray[np.bool_]]:
+    """Return by site, for every row, whether an alarm was standing, from the alarms a backtest wrote."""
+    is_on = {r.site: np.zeros(len(r.times), np.bool_) for r in recordings}
+    times = {r.site: r.times_ms for r in recordings}
+    with alarms.open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            site = row["scope"].partition(".")[0]
+            first = np.searchsorted(times[site], instant_ms(row["start"]))
+            last = np.searchsorted(times[site], instant_ms(row["end"])) if row["end"] else len(times[site])
+            is_on[site][first:last] = True
+    return is_on
+
+
+def scores_of(recordings: Sequence[Recording], scores: Path) -> dict[str, NDArray[np.float64]]:
+    """Return by site, for every row, the score a backtest wrote; 0 where it wrote none."""
+    found = {r.site: np.zeros(len(r.times)) for r in recordings}
+    place = {r.site: {int(ms): k for k, ms in enumerate(r.times_ms)} for r in recordings}
+    with scores.open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            site = row["scope"].partition(".")[0]
+            found[site][place[site][instant_ms(row["time"])]] = float(row["score"])
+    return found
+
+
+def instant_ms(text: str) -> int:
+    return epoch_ms(text)
+
+
+def flags_of(recordings: Sequence[Recording], alarms: Path, out: Path) -> None:
+    """Write file, sensor, datetime of every row with an alarm standing, as the scorer wants them."""
+    is_on = alarmed(recordings, alarms)
+    rows = [(r.key, "", r.times[k]) for r in recordings for k in np.flatnonzero(is_on[r.site])]
+    write_rows(out, ("file", "sensor", "datetime"), rows)
+
+
+__all__ = ["Recording", "alarmed", "backtest", "flags_of", "iso", "read", "scores_of", "write_city"]

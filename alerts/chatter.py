@@ -1,0 +1,139 @@
+"""Alarms that come and go: chattering and flapping sources are told once, turn by turn only recorded, and end for certain.
+
+While an alarm chatters it stays one occurrence; its turns are lines of its record. When it has kept quiet, or its rule
+is gone, it settles: those who heard hear what it settled in. The last recovery is never the one that is left out.
+Red gas is never part of it: each of its raises is told.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from citypulse.model import Alarm, Condition, Priority, Transition
+
+from .lifecycle import regions_of
+from .pen import Pen
+from .routes import NoticeReason
+from .state import RECENT_S
+from .texts import span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flap:
+    """So many raises of one source within so long make it chatter."""
+
+    raises: int
+    within_s: float
+
+
+FLAPS: Final[dict[str, tuple[Flap, ...]]] = {
+    # By domain of the alarm; "" is for all others. The first row is ISA-18.2's chattering (three a minute); the second
+    # our proposal for sources that flap more slowly.
+    "": (Flap(raises=3, within_s=60.0), Flap(raises=6, within_s=1_800.0)),
+    "gas": (Flap(raises=3, within_s=60.0), Flap(raises=8, within_s=1_800.0)),
+}
+QUIET_S: Final = {"": 900.0, "gas": 600.0}
+"""It settles after so long without a turn: longer than slow flapping takes between two, sooner for gas."""
+RAISES_MAX: Final = max(flap.raises for flaps in FLAPS.values() for flap in flaps)  # remembered of each source
+
+
+def flaps_of(alarm: Alarm) -> tuple[Flap, ...]:
+    """Return what counts as chatter for this kind of alarm."""
+    return FLAPS.get(alarm.domain, FLAPS[""])
+
+
+def is_exempt(domain: str, level: Priority | None) -> bool:
+    """True for what is always told turn by turn: red gas."""
+    return domain == "gas" and level is Priority.P1
+
+
+def settle_ms(alarm: Alarm) -> int | None:
+    """Return when a chattering alarm settles if nothing turns before, epoch ms; None when it does not chatter."""
+    if alarm.chatter_since_ms is None:
+        return None
+    return alarm.chatter_last_ms + round(quiet_s(alarm) * 1000)
+
+
+def quiet_s(alarm: Alarm) -> float:
+    """Return how long this kind of alarm must keep quiet to settle, seconds."""
+    return QUIET_S.get(alarm.domain, QUIET_S[""])
+
+
+class Desk(Protocol):
+    """What chatter needs of the desk."""
+
+    def step(self, pen: Pen, alarm: Alarm, event: str, kind: str, why: str, **more: Any) -> Alarm:
+        """Move an alarm by the table and write it."""
+        ...
+
+    def want(self, alarm: Alarm, reason: NoticeReason) -> None:
+        """Have an alarm told of at the end of this change."""
+        ...
+
+
+class Chatter:
+    """Counts raises by source and takes alarms into chatter and out of it."""
+
+    def __init__(self, desk: Desk, raises: Mapping[str, tuple[tuple[int, int], ...]]) -> None:
+        """`raises` are those of the last `RECENT_S` by source: event time and our time."""
+        self._desk = desk
+        self._raises = {key: deque(found, maxlen=RAISES_MAX) for key, found in raises.items()}
+
+    def counts(self, alarm: Alarm, now_ms: int) -> Flap | None:
+        """Count a raise; return the row it fills, if it does."""
+        seen = self._raises.setdefault(alarm.dedup_key, deque(maxlen=RAISES_MAX))
+        seen.append((alarm.raised_ms, alarm.raised_wall_ms))
+        if is_exempt(alarm.domain, alarm.level):
+            return None
+        recent = [event_ms for event_ms, wall_ms in seen if wall_ms > now_ms - RECENT_S * 1000]
+        for flap in flaps_of(alarm):
+            since_ms = alarm.raised_ms - flap.within_s * 1000
+            if sum(since_ms < at_ms <= alarm.raised_ms for at_ms in recent) >= flap.raises:
+                return flap
+        return None
+
+    def begin(self, pen: Pen, alarm: Alarm, flap: Flap) -> Alarm:
+        """An alarm begins to chatter."""
+        quiet = span(quiet_s(alarm))
+        why = (
+            f"{flap.raises} raises within {span(flap.within_s)}; its turns are recorded and not told until it has kept "
+            f"quiet for {quiet} | {span(flap.within_s)} 内 {flap.raises} 次告警, 频繁抖动; 静止 {quiet} 后再通知"
+        )
+        return self._desk.step(pen, alarm, "chatter", "chattering", why,
+                               data={"raises": flap.raises, "within_s": flap.within_s},
+                               changes={"chatter_since_ms": pen.now_ms, "chatter_last_ms": pen.now_ms,
+                                        "chatter_turns": 0, "chatter_level": alarm.level})  # fmt: skip
+
+    def settle(self, pen: Pen, alarm: Alarm, why: str) -> Alarm:
+        """It has kept quiet, or its rule is gone: it chatters no more, and what it ended in is told."""
+        changes: dict[str, Any] = {"chatter_since_ms": None, "chatter_level": None}
+        is_active = alarm.condition is Condition.ACTIVE
+        if is_active and not alarm.is_acked and not regions_of(alarm).overlays:
+            changes |= {"called_ms": pen.now_ms, "reminded": 0}
+        since_s = (pen.now_ms - (alarm.chatter_since_ms or pen.now_ms)) / 1000
+        said = f"{why}; {alarm.chatter_turns} turns in {span(since_s)} | 抖动结束, 其间变化 {alarm.chatter_turns} 次"
+        new = self._desk.step(pen, alarm, "settle", "settled", said, data={"turns": alarm.chatter_turns},
+                              changes=changes)  # fmt: skip
+        if not is_active:
+            self._desk.want(new, NoticeReason.ENDED)
+        elif not new.is_acked:
+            self._desk.want(new, NoticeReason.AGAIN)
+        return new
+
+
+def turned(alarm: Alarm, pen: Pen) -> dict[str, Any]:
+    """Return what changes in a chattering alarm when it turns; nothing in another one."""
+    if not alarm.is_chattering:
+        return {}
+    return {"chatter_last_ms": pen.now_ms, "chatter_turns": alarm.chatter_turns + 1}
+
+
+def is_news(alarm: Alarm, t: Transition) -> bool:
+    """True when a chattering alarm has become worse than anything told since it chatters."""
+    level = t.level or alarm.level
+    return alarm.chatter_level is None or level < alarm.chatter_level
+
+

@@ -1,0 +1,163 @@
+"""Silences and maintenance windows: when one is open, and what it hides. Pure functions over `Mute`; nothing else.
+
+A mute never extends past its end, never hides red gas, and says nothing about what has ended: whoever heard the raise
+hears the end.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, Final
+
+from citypulse.model import Alarm, Mute, Priority
+from citypulse.recurrence import instant_ms, local, starts, wrong_rule, zone_of
+
+from .texts import span
+from .workdays import is_workday
+
+HOUR: Final = 3_600.0
+DAY: Final = 86_400.0
+SILENCE_S_MAX: Final[dict[Priority, float]] = {
+    # In all, extensions included, by the most serious level hidden. Our proposal: red within half a shift, the rest
+    # within the week in which somebody should have repaired the cause.
+    Priority.P1: 4 * HOUR,
+    Priority.P2: 24 * HOUR,
+    Priority.P3: 72 * HOUR,
+    Priority.P4: 7 * DAY,
+}
+OPEN_S_MAX: Final = 7 * DAY  # one opening of a window
+SERIES_S_MAX: Final = 366 * DAY  # from a window's first opening to its end: looked through once a year
+WARN_S: Final = 600.0  # its end is announced so long before
+MUTES_MAX: Final = 500  # not over yet, at one time
+NAMES_MAX: Final = 50  # in one list of matchers
+MATCHERS: Final = ("rules", "domains", "areas", "sites", "scopes")
+DAY_KINDS: Final = ("", "workday", "holiday")
+
+Span = tuple[int, int]
+
+
+def may_hide(alarm: Alarm) -> bool:
+    """False for what must always be seen: gas at the red level."""
+    return not (alarm.domain == "gas" and alarm.level is Priority.P1)
+
+
+def selects(mute: Mute, alarm: Alarm) -> bool:
+    """True when the mute's matchers name this alarm, whatever its level. A drill's alarm is never named."""
+    return (
+        not alarm.exercise
+        and (not mute.rules or alarm.rule in mute.rules)
+        and (not mute.domains or alarm.domain in mute.domains)
+        and (not mute.areas or alarm.area in mute.areas)
+        and (not mute.sites or alarm.site in mute.sites)
+        and (not mute.scopes or alarm.scope in mute.scopes)
+    )
+
+
+def matches(mute: Mute, alarm: Alarm) -> bool:
+    """True when the mute hides this alarm while it is open."""
+    return alarm.level >= mute.at_most and selects(mute, alarm) and may_hide(alarm)
+
+
+def spans(mute: Mute) -> tuple[Span, ...]:
+    """Return when the mute is open: sorted, disjoint [start, end) in epoch ms, all within its own start and end."""
+    until_ms = mute.ends_ms if mute.cancelled_ms is None else min(mute.ends_ms, mute.cancelled_ms)
+    found = _series(mute.starts_ms, mute.ends_ms, mute.rrule, mute.timezone, mute.duration_s, mute.days)
+    return tuple((a, min(b, until_ms)) for a, b in found if a < min(b, until_ms))
+
+
+@lru_cache(maxsize=2 * MUTES_MAX)
+def _series(starts_ms: int, ends_ms: int, rrule: str, zone_name: str, duration_s: float, days: str) -> tuple[Span, ...]:
+    if not rrule:
+        return ((starts_ms, ends_ms),) if starts_ms < ends_ms else ()
+    zone, length = zone_of(zone_name), timedelta(seconds=duration_s)
+    found: list[Span] = []
+    for at in starts(rrule, local(starts_ms, zone), local(ends_ms, zone) + timedelta(days=1)):
+        # The kind of the day on which it opens decides for the whole stretch, past midnight too.
+        if days and is_workday(at.date()) != (days == "workday"):
+            continue
+        start_ms, end_ms = max(instant_ms(at, zone), starts_ms), min(instant_ms(at + length, zone), ends_ms)
+        if start_ms >= end_ms:
+            continue
+        if found and start_ms <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end_ms, found[-1][1]))
+        else:
+            found.append((start_ms, end_ms))
+    return tuple(found)
+
+
+def open_at(mute: Mute, at_ms: int) -> Span | None:
+    """Return the stretch in which the mute is open at an instant, or None."""
+    found = spans(mute)
+    place = bisect_right(found, (at_ms, 2**63)) - 1
+    return found[place] if place >= 0 and found[place][1] > at_ms else None
+
+
+def next_open_ms(mute: Mute, after_ms: int) -> int | None:
+    """Return when it opens next after an instant; None when it does not."""
+    return next((start for start, _ in spans(mute) if start > after_ms), None)
+
+
+def warn_ms(stretch: Span) -> int | None:
+    """Return when the end of a stretch is to be announced; None for one too short for that."""
+    start_ms, end_ms = stretch
+    at_ms = end_ms - round(WARN_S * 1000)
+    return at_ms if at_ms > start_ms else None
+
+
+def wrong(mute: Mute) -> str:
+    """Return why this mute cannot be taken, all of it in one sentence; "" when it can. Formats, bounds and sense."""
+    said = []
+    if not any(getattr(mute, name) for name in MATCHERS):
+        said.append(f"it must name what it hides: at least one of {', '.join(MATCHERS)}")
+    if mute.days not in DAY_KINDS:
+        said.append("days is workday, holiday or nothing")
+    if mute.starts_ms >= mute.ends_ms:
+        said.append("it must end after it starts")
+    length_s = (mute.ends_ms - mute.starts_ms) / 1000
+    if mute.kind == "silence":
+        most_s = SILENCE_S_MAX[mute.at_most]
+        if length_s > most_s:
+            said.append(f"a silence over {mute.at_most.colour} alarms lasts at most {span(most_s)}, not {span(length_s)}")
+        if mute.rrule or mute.days or mute.duration_s:
+            said.append("a silence does not recur; ask for a window")
+    elif length_s > SERIES_S_MAX:
+        said.append(f"a window ends within {span(SERIES_S_MAX)} of its start")
+    elif not mute.rrule:
+        if length_s > OPEN_S_MAX:
+            said.append(f"a window that does not recur lasts at most {span(OPEN_S_MAX)}")
+        if mute.days:
+            said.append("a window for workdays or holidays needs a recurrence, such as FREQ=DAILY")
+    else:
+        said += _wrong_series(mute)
+    return "; ".join(said)
+
+
+def _wrong_series(mute: Mute) -> list[str]:
+    said = [why for why in (wrong_rule(mute.rrule),) if why]
+    if not 60 <= mute.duration_s <= OPEN_S_MAX:
+        said.append(f"a recurring window is open for 1 min to {span(OPEN_S_MAX)} at a time")
+    try:
+        zone_of(mute.timezone)
+    except (KeyError, ValueError, OSError):
+        said.append(f"time zone {mute.timezone!r} is not known")
+    if not said and mute.starts_ms < mute.ends_ms and not spans(mute):
+        said.append("it never opens between its start and its end")
+    return said
+
+
+def words(mute: Mute) -> str:
+    """Say in a few words what a mute is about, for messages and the record."""
+    named = [f"{name} {', '.join(getattr(mute, name))}" for name in MATCHERS if getattr(mute, name)]
+    return f"{'; '.join(named)}; up to {mute.at_most.colour}"
+
+
+def same_terms(one: Mute, other: Mute) -> bool:
+    """True when two mutes promise the same: everything but what has become of them."""
+    return _terms(one) == _terms(other)
+
+
+def _terms(mute: Mute) -> tuple[Any, ...]:
+    return (mute.kind, mute.reason, mute.creator, mute.starts_ms, mute.ends_ms, mute.at_most, mute.rrule,
+            mute.timezone, mute.duration_s, mute.days, *(getattr(mute, name) for name in MATCHERS))  # fmt: skip
