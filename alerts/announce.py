@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from citypulse.model import Alarm, CityConfig, NoticeKind, OrderState, Rule, Text, WorkOrder
+from citypulse.model import Alarm, CityConfig, Milestone, NoticeKind, OrderState, Rule, Text, WorkOrder
 
 from .escalation import Escalation
 from .ladder import level_of_lamp
@@ -19,6 +19,7 @@ from .pen import Pen, Way
 from .revise import revised
 from .routes import NoticeReason, RouteTable
 from .sla import CLOCK_NAMES, RED_LAMP, clocks_of, due_ms, lamp_name
+from .storm import StormWatch
 from .targets import Place, Targets
 from .texts import KINDS, alarm_notice, order_notice, span
 from .workdays import WorkCalendar
@@ -41,6 +42,7 @@ TOLD: Final[dict[str, tuple[str, Text]]] = {
     "proof_wanted": ("duty", Text(zh="数据不足, 请人工举证", en="data missing, manual proof wanted")),
     "undispatched": ("duty", Text(zh="责任队伍不唯一, 请派遣", en="no single crew is responsible, please dispatch")),
 }
+OF_NO_DOMAIN: Final = "gateway"  # what a gateway's alarms are collected under
 CREW_CLOCKS: Final = frozenset({"T3", "Tsite", "T4"})  # the crew's own; the others are the desk's
 
 
@@ -53,10 +55,12 @@ class AlarmCaller:
         rule_of: Callable[[Alarm], Rule | None],
         escalation: Escalation,
         targets: Targets,
+        storms: StormWatch,
     ) -> None:
         """Tell by the routes of `config`; who a chain's steps mean is for `targets` to say."""
         self._escalation = escalation
         self._targets = targets
+        self._storms = storms
         self._sites = config.sites
         self._zone = ZoneInfo(config.timezone)
         self._routes = RouteTable(config)
@@ -74,7 +78,9 @@ class AlarmCaller:
             before = alarm = pen.effects.alarms[number]
             calls = [r for r in reasons if r is not NoticeReason.ENDED]
             if calls and not regions_of(alarm).overlays:
-                alarm = self._tell(pen, alarm, calls[0], self._called(alarm, pen.now_ms))
+                ways = self._called(alarm, pen.now_ms)
+                self._storms.heard(pen, alarm, ways)  # before it is told: the one that is too many may wait already
+                alarm = self._tell(pen, alarm, calls[0], ways)
             if NoticeReason.ENDED in reasons:
                 self._tell(pen, alarm, NoticeReason.ENDED, _who_heard(alarm))
             if alarm is not before:
@@ -113,7 +119,8 @@ class AlarmCaller:
         until_ms = alarm.shelved_until_ms or pen.now_ms
         left = span((until_ms - pen.now_ms) / 1000)
         why = f"the shelf ends in {left}, the alarm is still there | 搁置将于 {left} 后到期, 告警仍在"
-        alarm = pen.alarm(alarm, "shelf_ending", why, data={"until_ms": until_ms}, changes={"shelf_warned_ms": until_ms})
+        changes = {"shelf_warned_ms": until_ms}
+        alarm = pen.alarm(alarm, "shelf_ending", why, data={"until_ms": until_ms}, changes=changes)
         place = self._sites[alarm.site].name if alarm.site in self._sites else Text(zh=alarm.scope, en=alarm.scope)
         title = f"搁置将到期 {place.zh} {alarm.rule} · shelf ends soon: {place.en}, {alarm.rule}"
         for way in self._routes.of_alarm(alarm):
@@ -143,6 +150,8 @@ class AlarmCaller:
                 title=title,
                 body=body,
                 step=step,
+                domain=alarm.domain or OF_NO_DOMAIN,
+                area=alarm.area,
             )
             told[way.key] = None
         # Nobody new heard: the same version, so that the desk need not keep it again.
@@ -190,6 +199,21 @@ class OrderCaller:
         step_due_ms = due_ms(order, running, self._calendar) if running is not None and clock != "T4" else None
         self._write(pen, order, NoticeKind.REMINDER, name, ways, lamp, due_ms=step_due_ms)
 
+    def miss(self, pen: Pen, order: WorkOrder, milestone: Milestone) -> None:
+        """Tell those whom a milestone names that it was not reached in time."""
+        place = Place(domain=order.domain, area=order.area, level=order.level)
+        own = [word for word in ("crew", "desk") if word in milestone.to]
+        ways = [way for word in own for way in self._ways(order, "crew" if word == "crew" else "duty", order.team)]
+        others = [word for word in milestone.to if word not in own]
+        if others or not ways:
+            desks = self._ways(order, "duty", "")
+            team = desks[0].target if desks else ""
+            head = f"milestone {milestone.id} ({milestone.origin})"
+            ways += self._targets.told(others, (), place, team, head, pen.now_ms)
+        what = Text(zh=f"未按时{milestone.name.zh}", en=f"not {milestone.name.en} in time")
+        once = {way.key: way for way in reversed(ways)}
+        self._write(pen, order, NoticeKind.REMINDER, what, once.values(), 0)
+
     def _ways(self, order: WorkOrder, whom: str, crew: str) -> tuple[Way, ...]:
         if whom == "crew":
             return self._routes.crew(crew, order.domain, order.area, order.level) if crew else ()
@@ -218,6 +242,8 @@ class OrderCaller:
                 title=title,
                 body=body,
                 step=step,
+                domain=order.domain,
+                area=order.area,
             )
 
 

@@ -91,4 +91,4 @@ class Caseload:
 
 
 def _trouble(order: WorkOrder) -> Trouble:
-    return trouble_of(order.template, order.cause, order.asset)
+    return trouble_of(order.template, order.cause, order.asset, order.data.get("exercise", ""))

@@ -1,4 +1,4 @@
-"""Alarms that come and go: chattering and flapping sources are told once, turn by turn only recorded, and end for certain.
+"""Alarms that come and go: a chattering source is told once, turn by turn only recorded, and ends for certain.
 
 While an alarm chatters it stays one occurrence; its turns are lines of its record. When it has kept quiet, or its rule
 is gone, it settles: those who heard hear what it settled in. The last recovery is never the one that is left out.
@@ -135,5 +135,3 @@ def is_news(alarm: Alarm, t: Transition) -> bool:
     """True when a chattering alarm has become worse than anything told since it chatters."""
     level = t.level or alarm.level
     return alarm.chatter_level is None or level < alarm.chatter_level
-
-

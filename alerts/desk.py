@@ -32,6 +32,7 @@ from citypulse.model import (
 
 from .announce import AlarmCaller
 from .chatter import Chatter, is_exempt, is_news, quiet_s, settle_ms, turned
+from .drills import DrillRoom
 from .escalation import Escalation
 from .facts import Atlas, because, draft, facts, origin, peak
 from .guards import unfit
@@ -42,10 +43,11 @@ from .orders import OrderBook
 from .pen import Pen
 from .rota import Roster
 from .routes import NoticeReason, RouteTable
-from .shelves import realarm_ms, shelf_warn_ms
+from .shelves import ask_again, realarm_ms, shelf_warn_ms
 from .sight import OWN, Sight
 from .standins import StandIns
 from .state import Opening, OpenState
+from .storm import StormWatch
 from .targets import Targets
 from .texts import span
 from .verbs import AlarmDesk
@@ -68,10 +70,11 @@ class Desk:
         self._hiding = Hiding(self._atlas)
         self._sight = Sight(self._atlas)
         self._stand_ins = StandIns(opening.rota_events)
-        self._roster = Roster(config, self._stand_ins.by_team)
         self._escalation = Escalation(config)
-        targets = Targets(config, RouteTable(config), self._roster)
-        self._caller = AlarmCaller(config, self._atlas.rule_of, self._escalation, targets)
+        self._roster = Roster(config, self._stand_ins.by_team)
+        self._targets = Targets(config, RouteTable(config), self._roster)
+        self._storms = StormWatch(config, RouteTable(config), self._roster, opening.storms)
+        self._caller = AlarmCaller(config, self._atlas.rule_of, self._escalation, self._targets, self._storms)
         for alarm in sorted(opening.alarms, key=lambda a: (a.raised_wall_ms, a.id)):
             self._keep(alarm)
         self._orphans = {
@@ -81,7 +84,8 @@ class Desk:
         }
         self._muting = Muting(self._atlas, opening.mutes, self)
         self._chatter = Chatter(self, opening.raises)
-        self.book = OrderBook(self._atlas, table, opening, self._alarms_of, self._confirm, targets)
+        self.book = OrderBook(self._atlas, table, opening, self._alarms_of, self._confirm, self._targets)
+        self._drills = DrillRoom(self._atlas, opening.exercises, self, self.book)
         self._verbs = AlarmDesk(self)
         self._answered: OrderedDict[str, Answer] = OrderedDict()
 
@@ -91,7 +95,7 @@ class Desk:
         self, transitions: Iterable[Transition], batch: ReadingBatch, commands: Sequence[Command], now_ms: int
     ) -> Effects:
         """Take one tick's changes, readings and commands at wall time `now_ms`; return all it changed."""
-        pen = Pen(now_ms=now_ms)
+        pen = Pen(now_ms=now_ms, collector=self._storms)
         self._withdraw(pen)
         for transition in transitions:
             self._take(pen, transition)
@@ -101,15 +105,19 @@ class Desk:
         self.book.count(batch)
         for command in commands:
             pen.effects.answers.append(self._do(pen, command))
+        self._drills.play(pen)
         self._ring(pen)
         self.book.ring(pen)
         self.book.judge(pen)
         self._announce(pen)
+        self._drills.sift(pen)
+        self._storms.flush(pen)
         return pen.effects
 
     def _announce(self, pen: Pen) -> None:
         for alarm in self._caller.announce(pen):
             self._keep(alarm)
+        self._storms.settle(pen, self.live)
 
     def replay(self, batch: ReadingBatch, tick: int) -> None:  # noqa: ARG002 - the tick's number is not needed
         """Let a journaled batch testify again after a restart; its effects are committed already."""
@@ -133,6 +141,11 @@ class Desk:
 
     # ── transitions ─────────────────────────────────────────────────────────────────────────────
 
+    def hear(self, pen: Pen, t: Transition) -> None:
+        """Take one change and write what it makes known (alerts.drills)."""
+        self._take(pen, t)
+        self._announce(pen)
+
     def _take(self, pen: Pen, t: Transition) -> None:
         key = t.dedup_key
         alarm = self.live(key)
@@ -140,11 +153,8 @@ class Desk:
             self._take_late(pen, t, key, alarm)
         elif t.kind is TransitionKind.RAISE:
             if alarm is None or alarm.condition is not Condition.ACTIVE:
-                if alarm is not None and alarm.is_chattering:
-                    alarm = self._again(pen, t, alarm)
-                    if alarm is None:
-                        return
-                self._raise(pen, t, key, alarm)
+                if alarm is None or not alarm.is_chattering or (alarm := self._again(pen, t, alarm)) is not None:
+                    self._raise(pen, t, key, alarm)
             else:
                 self._level(pen, t, alarm)  # the rule began again (new version): the alarm did not
         elif alarm is None:
@@ -199,7 +209,7 @@ class Desk:
                 self._lose_sight(pen, self.alarms[number], new.dedup_key, t)
 
     def _again(self, pen: Pen, t: Transition, alarm: Alarm) -> Alarm | None:
-        """A chattering alarm is back: one more turn, None; or the settled alarm, when this raise must be told by itself."""
+        """A chattering alarm is back: one more turn (None), or it has settled and this raise is told by itself."""
         if is_exempt(alarm.domain, t.level):
             return self._chatter.settle(pen, alarm, "red gas is told turn by turn | 红色燃气告警逐次通知")
         changes = {"cleared_ms": None, "peak_value": peak(self._atlas.rule_of(alarm), alarm.peak_value, t.value)}
@@ -254,9 +264,9 @@ class Desk:
         if is_worse:
             if new.suppressed_by and not self._hiding.may_hide(new):
                 for cause in new.suppressed_by:
-                    new = self._release(pen, new, cause, "life safety is never hidden | 生命安全告警不得隐藏")
+                    new = self.release(pen, new, cause, "life safety is never hidden | 生命安全告警不得隐藏")
             for cause in self._muting.no_longer(new):
-                new = self._release(pen, new, cause, f"too serious for {cause} | 已超出静默允许的级别")
+                new = self.release(pen, new, cause, f"too serious for {cause} | 已超出静默允许的级别")
             self._after(pen, new, NoticeReason.WORSENED, is_raise=False)
 
     def _clear(self, pen: Pen, t: Transition, alarm: Alarm) -> None:
@@ -277,7 +287,7 @@ class Desk:
             why = f"{alarm.dedup_key} has ended | 数据恢复"
             self._see_again(pen, self.alarms[number], alarm.dedup_key, why, event_ms)
         for number in self._hiding.children(alarm.dedup_key):
-            self._release(pen, self.alarms[number], alarm.dedup_key, f"{alarm.dedup_key} has ended | 抑制源已恢复")
+            self.release(pen, self.alarms[number], alarm.dedup_key, f"{alarm.dedup_key} has ended | 抑制源已恢复")
 
     def _take_late(self, pen: Pen, t: Transition, key: str, alarm: Alarm | None) -> None:
         """A late reading breached: a dated historical occurrence, or a line in the record of the one that is open."""
@@ -333,7 +343,8 @@ class Desk:
             return self._keep(pen.alarm(alarm, "suppressed", why, data={"cause": cause}, changes=changes))
         return self._step(pen, alarm, "suppress", "suppressed", why, data={"cause": cause}, changes=changes)
 
-    def _release(self, pen: Pen, alarm: Alarm, cause: str, why: str) -> Alarm:
+    def release(self, pen: Pen, alarm: Alarm, cause: str, why: str) -> Alarm:
+        """Take one cause away; what comes out and is still active is announced."""
         if cause not in alarm.suppressed_by:
             return alarm
         left = tuple(c for c in alarm.suppressed_by if c != cause)
@@ -341,10 +352,6 @@ class Desk:
         if left:
             return self._keep(pen.alarm(alarm, "released", why, data=data, changes={"suppressed_by": left}))
         return self.uncover(pen, alarm, "release", "released", why, data=data, changes={"suppressed_by": ()})
-
-    def release(self, pen: Pen, alarm: Alarm, cause: str, why: str) -> Alarm:
-        """Take one cause away for a mute that has ended (alerts.muting)."""
-        return self._release(pen, alarm, cause, why)
 
     def hidden_by(self, cause: str) -> list[str]:
         """Return the ids of alarms hidden by a cause now."""
@@ -375,12 +382,14 @@ class Desk:
         if wrong:
             said = f"the data of this command cannot be taken: {wrong}"
             answer = Answer(command=command.id, ok=False, code="bad_data", message=said)
+        elif kind == "exercise":
+            answer = self._drills.command(pen, command, verb)
         elif kind == "mute":
             answer = self._muting.command(pen, command, verb)
         elif kind == "order" or (not kind and (command.target in self.book.orders or verb == "new")):
             answer = self.book.command(pen, command, verb)
         elif kind == "rota":
-            answer = self._stand_ins.command(pen, command, verb, self._roster)
+            answer = self._stand_ins.command(pen, command, verb, self._targets)
         else:
             answer = self._verbs.command(pen, command, verb)
         self._answered[command.id] = answer
@@ -391,29 +400,22 @@ class Desk:
     def _ring(self, pen: Pen) -> None:
         self._muting.ring(pen)
         while self._heap and self._heap[0][0] <= pen.now_ms:
-            at_ms, number = heapq.heappop(self._heap)
+            _, number = heapq.heappop(self._heap)
             alarm = self.alarms.get(number)
             if alarm is None:
                 continue
             if alarm.shelved_until_ms is not None and alarm.shelved_until_ms <= pen.now_ms:
-                self.uncover(pen, alarm, "unshelve", "unshelved", "the shelf has ended | 搁置到期", event_ms=at_ms,
+                self.uncover(pen, alarm, "unshelve", "unshelved", "the shelf has ended | 搁置到期",
+                             event_ms=alarm.shelved_until_ms,
                              changes={"shelved_until_ms": None})  # fmt: skip
             elif (due_ms := settle_ms(alarm)) is not None and due_ms <= pen.now_ms:
                 self._chatter.settle(pen, alarm, f"quiet for {span(quiet_s(alarm))}")
             elif (due_ms := realarm_ms(alarm)) is not None and due_ms <= pen.now_ms:
-                self._ask_again(pen, alarm, due_ms)
+                ask_again(self, pen, alarm, due_ms)
             elif (due_ms := self._escalation.next_call_ms(alarm)) is not None and due_ms <= pen.now_ms:
                 self._remind(pen, alarm)
             elif (due_ms := shelf_warn_ms(alarm)) is not None and due_ms <= pen.now_ms:
                 self._keep(self._caller.warn_of_shelf(pen, alarm))
-
-    def _ask_again(self, pen: Pen, alarm: Alarm, due_ms: int) -> None:
-        """Acknowledged, and still there after a long time: it asks for attention again (OPC UA's ReAlarmTime)."""
-        stood = span((pen.now_ms - (alarm.acked_ms or pen.now_ms)) / 1000)
-        why = f"still in alarm {stood} after {alarm.acked_by} acknowledged it | 确认后 {stood} 仍未恢复, 再次提醒"
-        changes = {"acked_by": "", "acked_ms": None, "called_ms": pen.now_ms, "reminded": 0}
-        new = self._step(pen, alarm, "realarm", "realarmed", why, event_ms=due_ms, changes=changes)
-        self._caller.want(new, NoticeReason.STANDS)
 
     def _remind(self, pen: Pen, alarm: Alarm) -> None:
         waited_s = (pen.now_ms - alarm.called_ms) / 1000

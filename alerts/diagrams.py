@@ -9,7 +9,7 @@ import itertools
 import sys
 from typing import Final
 
-from citypulse.model import Condition, OrderState, Priority
+from citypulse.model import Condition, InhibitScope, OrderState, Priority
 
 from .escalation import WAITS_S
 from .guards import REJECT_CODES
@@ -31,6 +31,7 @@ from .texts import span
 
 GUARD_WORDS: Final = {
     "is_crew": "the team is a configured crew",
+    "is_exercise": "the order belongs to an exercise",
     "own_unit": "the actor belongs to the order's unit",
     "not_the_fixer": "another person and another unit than the fixer's",
     "before_deadline": "the deadline has not passed",
@@ -157,6 +158,12 @@ def page() -> str:
             "| Event | If | Then |",
             "|---|---|---|",
             *alarm_rows,
+            "",
+            "An alarm is *suppressed* while a declared cause is active within its reach ("
+            + ", ".join(f"`{scope.value}`" for scope in InhibitScope)
+            + "),",
+            "or while a mute is open over it; it is *released* in the tick in which the last of them ends. A red gas",
+            "alarm never is. Reach, storm mode and situations: [storm.md](storm.md).",
             "",
             "What people may ask (roles are enforced by the desk, not by pages):",
             "",

@@ -89,7 +89,7 @@ class Atlas:
 
 def draft(atlas: Atlas, t: Transition, occurrence: int, now_ms: int) -> Alarm:
     """Build the alarm of a raise, not yet written (rev 0). A late one is born normal, acknowledged and dated."""
-    key = f"{t.rule}|{t.scope}"
+    key = t.dedup_key
     rule = atlas.rules.get((t.rule, t.scope))
     site, area, domain = atlas.place(t.rule, t.scope)
     is_late = t.lane is Lane.HISTORY
@@ -130,6 +130,7 @@ def draft(atlas: Atlas, t: Transition, occurrence: int, now_ms: int) -> Alarm:
         because_zh=t.because.zh,
         because_en=t.because.en,
         rev=0,
+        exercise=t.exercise,
     )
 
 

@@ -63,7 +63,8 @@ class GroupNames:
         """Return e.g. `西湖街道 积水 Xihu flood`."""
         key = (domain, area)
         if key not in self._known:
-            self._known[key] = str(_joined(_area(self._areas, area), _domain(domain)))
+            name = _joined(_area(self._areas, area), _domain(domain))
+            self._known[key] = name.zh if name.zh == name.en else f"{name.zh} {name.en}"
         return self._known[key]
 
 
@@ -123,9 +124,7 @@ def _root(alarm: Alarm, by_key: Mapping[str, Alarm]) -> str:
     here = alarm
     while True:
         named = (here.parent,) if here.parent else ()
-        above = sorted(
-            k for k in {*named, *here.suppressed_by, *here.stale_by} if k in by_key and _explains(by_key[k])
-        )
+        above = sorted(k for k in {*named, *here.suppressed_by, *here.stale_by} if k in by_key and _explains(by_key[k]))
         if not above:
             return here.dedup_key
         new = [k for k in above if k not in seen]
@@ -141,9 +140,7 @@ def _explains(cause: Alarm) -> bool:
     return cause.condition is Condition.ACTIVE  # a resolved cause explains nothing that is still there
 
 
-def _situation(
-    kind: str, key: str, members: Sequence[Alarm], names: _Names, *, root: Alarm | None = None
-) -> Situation:
+def _situation(kind: str, key: str, members: Sequence[Alarm], names: _Names, *, root: Alarm | None = None) -> Situation:
     ranked = sorted(members, key=lambda a: (a.level, a.is_diagnostic, a.raised_ms, a.id))
     first = min(members, key=lambda a: (a.raised_ms, a.raised_wall_ms, a.id))
     return Situation(

@@ -53,6 +53,7 @@ FIELDS: Final[dict[str, Callable[[str, Any], str]]] = {
     "plan": _text,
     "interim": _text,
     "until_ms": _instant,
+    "ends_ms": _instant,
     "review_ms": _instant,
 }
 
@@ -123,6 +124,10 @@ def _is_crew(ask: Ask) -> str:
         return ""
     crews = ", ".join(sorted(t.id for t in ask.teams.values() if t.kind == "crew")) or "none"
     return f'"{ask.data.get("team")}" is not a crew; crews are {crews}'
+
+
+def _is_exercise(ask: Ask) -> str:
+    return "" if ask.order.is_exercise else "it is a real order"
 
 
 def _own_unit(ask: Ask) -> str:
@@ -213,6 +218,7 @@ def _person_witness(ask: Ask) -> str:
 
 GUARDS: Final[dict[str, Callable[[Ask], str]]] = {
     "is_crew": _is_crew,
+    "is_exercise": _is_exercise,
     "own_unit": _own_unit,
     "not_the_fixer": _not_the_fixer,
     "before_deadline": _before_deadline,

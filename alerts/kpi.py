@@ -62,8 +62,9 @@ class Course:
 
 
 def courses(orders: Iterable[WorkOrder], events: Iterable[Event], since_ms: int, until_ms: int) -> list[Course]:
-    """Return the courses of the orders opened in [since, until), in order of opening."""
-    chosen = sorted((o for o in orders if since_ms <= o.opened_ms < until_ms), key=lambda o: (o.opened_ms, o.id))
+    """Return the courses of the orders opened in [since, until), in order of opening; drills are no part of it."""
+    real = (o for o in orders if not o.is_exercise)
+    chosen = sorted((o for o in real if since_ms <= o.opened_ms < until_ms), key=lambda o: (o.opened_ms, o.id))
     found = {o.id: Course(order=o) for o in chosen}
     for event in events:
         course = found.get(event.subject)
@@ -172,8 +173,9 @@ def of_orders(found: Sequence[Course]) -> list[Indicator]:
 
 
 def of_alarms(alarms: Iterable[Alarm], since_ms: int, until_ms: int) -> list[Indicator]:
-    """Return the alarm load of [since, until) by ISA-18.2, chapter 16; historical occurrences load nobody."""
-    chosen = [a for a in alarms if since_ms <= a.raised_wall_ms < until_ms and not a.is_historical]
+    """Return the alarm load of [since, until) by ISA-18.2, chapter 16; historical occurrences and drills count for nothing."""
+    real = (a for a in alarms if not a.is_historical and not a.exercise)
+    chosen = [a for a in real if since_ms <= a.raised_wall_ms < until_ms]
     ids = tuple(a.id for a in chosen)
     slots = max(1, -(-(until_ms - since_ms) // TEN_MIN_MS))
     by_slot = Counter((a.raised_wall_ms - since_ms) // TEN_MIN_MS for a in chosen)

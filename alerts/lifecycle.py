@@ -6,10 +6,12 @@ docs/reference/lifecycle.md and feed the exhaustive tests.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from citypulse.model import Alarm, AlarmQuality, Condition, Mute, OrderState, Priority, Text
+
+from .revise import revised
 
 # ── alarms: orthogonal regions, the ISA-18.2 letter derived from them (alarms.md 8) ──────────────
 
@@ -123,7 +125,7 @@ def step_alarm(regions: Regions, event: str, *, latches: bool = False, has_order
     facts = {"latches": latches, "has_order": has_order}
     for row in _ROWS_OF.get(event, ()):
         if all((facts[name] if name in facts else getattr(regions, name)) == value for name, value in row.given):
-            return replace(regions, **dict(row.sets))
+            return revised(regions, dict(row.sets))
     return None
 
 
@@ -362,6 +364,8 @@ ORDER_ROWS: Final = (
     _o(18, "作废", "cancel", "cancel", OPEN_STATES, S.CANCELLED, "lead", "cancelled", levels="ordinary",
        needs="reason"),
     _o(18, "作废", "cancel", "cancel", OPEN_STATES, S.CANCELLED, "boss", "cancelled", needs="reason"),
+    _o(18, "演练结束", "end of the exercise", "cancel", OPEN_STATES, S.CANCELLED, "system", "cancelled",
+       guards="is_exercise", needs="reason"),
     _o(19, "复发重开", "reopen", "reopen", (S.CLOSED,), S.FILED, "system supervisor", "reopened", guards="no_twin",
        needs="reason", starts="T2"),
     _o(20, "督办", "supervise", "supervise", OPEN_STATES, None, "system supervisor boss", "supervised",

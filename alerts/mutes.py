@@ -11,8 +11,8 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final
 
-from citypulse.model import Alarm, Mute, Priority
-from citypulse.recurrence import instant_ms, local, starts, wrong_rule, zone_of
+from citypulse.model import Actor, Alarm, Mute, Priority
+from citypulse.recurrence import OPEN_S_MAX, SERIES_S_MAX, instant_ms, local, starts, wrong_rule, zone_of
 
 from .texts import span
 from .workdays import is_workday
@@ -27,12 +27,11 @@ SILENCE_S_MAX: Final[dict[Priority, float]] = {
     Priority.P3: 72 * HOUR,
     Priority.P4: 7 * DAY,
 }
-OPEN_S_MAX: Final = 7 * DAY  # one opening of a window
-SERIES_S_MAX: Final = 366 * DAY  # from a window's first opening to its end: looked through once a year
 WARN_S: Final = 600.0  # its end is announced so long before
 MUTES_MAX: Final = 500  # not over yet, at one time
 NAMES_MAX: Final = 50  # in one list of matchers
 MATCHERS: Final = ("rules", "domains", "areas", "sites", "scopes")
+INSTANT_MS_MAX: Final = 32_503_680_000_000  # the year 3000: a mistake beyond, and calendars still reach it
 DAY_KINDS: Final = ("", "workday", "holiday")
 
 Span = tuple[int, int]
@@ -106,6 +105,51 @@ def warn_ms(stretch: Span) -> int | None:
     return at_ms if at_ms > start_ms else None
 
 
+def unfit_terms(data: dict[str, Any]) -> str:
+    """Return which of a mute's terms, as JSON, has the wrong form; "" when `drafted` can read them."""
+    for name in MATCHERS:
+        given = data.get(name, [])
+        if not isinstance(given, (list, tuple)) or not all(isinstance(w, str) for w in given):
+            return f"{name} must be a list of names"
+        if len(given) > NAMES_MAX:
+            return f"{name} may hold at most {NAMES_MAX} names"
+    if data.get("at_most", "yellow") not in {p.colour for p in Priority}:
+        return "at_most must be red, orange, yellow or blue"
+    for name in ("reason", "rrule", "timezone", "days"):
+        if not isinstance(data.get(name, ""), str):
+            return f"{name} must be a text"
+    length = data.get("duration_s", 0)
+    if isinstance(length, bool) or not isinstance(length, (int, float)) or not 0 <= length <= SERIES_S_MAX:
+        return "duration_s must be a number of seconds"
+    for name in ("starts_ms", "ends_ms"):
+        at = data.get(name, 1)
+        if isinstance(at, bool) or not isinstance(at, int) or not 0 < at < INSTANT_MS_MAX:
+            return f"{name} must be an instant in epoch milliseconds"
+    return ""
+
+
+def drafted(data: dict[str, Any], kind: str, *, number: str, actor: Actor, now_ms: int, zone: str) -> Mute:
+    """Build a mute from terms that `unfit_terms` passes; a silence begins now at the earliest."""
+    starts_ms = data.get("starts_ms", now_ms)
+    names: dict[str, Any] = {name: tuple(data.get(name, ())) for name in MATCHERS}
+    return Mute(
+        id=number,
+        kind=kind,
+        reason=data["reason"],
+        creator=actor.name,
+        creator_role=actor.role,
+        created_ms=now_ms,
+        starts_ms=max(starts_ms, now_ms) if kind == "silence" else starts_ms,
+        ends_ms=data["ends_ms"],
+        at_most=Priority.from_colour(data.get("at_most", "yellow")),
+        rrule=data.get("rrule", ""),
+        timezone=data.get("timezone") or zone,
+        duration_s=float(data.get("duration_s", 0.0)),
+        days=data.get("days", ""),
+        **names,
+    )
+
+
 def wrong(mute: Mute) -> str:
     """Return why this mute cannot be taken, all of it in one sentence; "" when it can. Formats, bounds and sense."""
     said = []
@@ -119,7 +163,8 @@ def wrong(mute: Mute) -> str:
     if mute.kind == "silence":
         most_s = SILENCE_S_MAX[mute.at_most]
         if length_s > most_s:
-            said.append(f"a silence over {mute.at_most.colour} alarms lasts at most {span(most_s)}, not {span(length_s)}")
+            level = mute.at_most.colour
+            said.append(f"a silence over {level} alarms lasts at most {span(most_s)}, not {span(length_s)}")
         if mute.rrule or mute.days or mute.duration_s:
             said.append("a silence does not recur; ask for a window")
     elif length_s > SERIES_S_MAX:

@@ -32,12 +32,13 @@ from .lifecycle import KEEPERS
 from .mutes import (
     MATCHERS,
     MUTES_MAX,
-    NAMES_MAX,
-    may_hide,
+    drafted,
     matches,
+    may_hide,
     next_open_ms,
     open_at,
     same_terms,
+    unfit_terms,
     warn_ms,
     words,
     wrong,
@@ -123,13 +124,11 @@ class Muting:
     # ── what the desk asks ──────────────────────────────────────────────────────────────────────
 
     def over(self, alarm: Alarm, now_ms: int) -> tuple[str, ...]:
-        """Return the ids of the mutes that hide this alarm at `now_ms`, by time alone: whether they have rung or not."""
+        """Return the ids of the mutes that hide this alarm at `now_ms`, by time alone: rung or not."""
         if not self.mutes or not may_hide(alarm):
             return ()
         return tuple(
-            m.id
-            for m in self.mutes.values()
-            if not m.is_over and matches(m, alarm) and open_at(m, now_ms) is not None
+            m.id for m in self.mutes.values() if not m.is_over and matches(m, alarm) and open_at(m, now_ms) is not None
         )
 
     def no_longer(self, alarm: Alarm) -> tuple[str, ...]:
@@ -141,14 +140,14 @@ class Muting:
         """Open, announce and close what is due."""
         self._sync(pen)
         while self._heap and self._heap[0][0] <= pen.now_ms:
-            at_ms, number = heapq.heappop(self._heap)
+            _, number = heapq.heappop(self._heap)
             mute = self.mutes.get(number)
             if mute is not None and not mute.is_over:
-                self._look_at(pen, mute, at_ms)
+                self._look_at(pen, mute)
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────
 
-    def _look_at(self, pen: Pen, mute: Mute, at_ms: int) -> None:
+    def _look_at(self, pen: Pen, mute: Mute) -> None:
         if mute.open_until_ms is not None and mute.open_until_ms <= pen.now_ms:
             mute = self._close(pen, mute, "its time is over | 到时", mute.open_until_ms)
         if mute.open_until_ms is None:
@@ -157,7 +156,7 @@ class Muting:
                 mute = self._open(pen, mute, stretch)
             elif next_open_ms(mute, pen.now_ms) is None:
                 why = "it will not open again | 不再生效"
-                self._write(pen, mute, "ended", why, event_ms=min(at_ms, pen.now_ms), changes={"is_over": True})
+                self._write(pen, mute, "ended", why, event_ms=min(mute.ends_ms, pen.now_ms), changes={"is_over": True})
                 return
         due_ms = self._warn_at(mute)
         if due_ms is not None and due_ms <= pen.now_ms:
@@ -248,8 +247,8 @@ class Muting:
             before = self.mutes.get(mute.id)
             if before is None:
                 why = f"declared in {mute.origin}: {mute.reason} | 配置声明"
-                mute = self._write(pen, replace(mute, created_ms=pen.now_ms), "declared", why, is_new=True)
-                self._wake(mute, pen.now_ms - 1)
+                new = self._write(pen, replace(mute, created_ms=pen.now_ms), "declared", why, is_new=True)
+                self._wake(new, pen.now_ms - 1)
             elif not same_terms(mute, before):
                 if before.open_until_ms is not None:
                     before = self._close(pen, before, "its configuration changed | 配置变更", pen.now_ms)
@@ -292,24 +291,9 @@ class Muting:
         starts_ms = self._base_ms(data, pen.now_ms)
         if starts_ms < pen.now_ms - START_BACK_MS:
             return _no(command, "bad_data", "starts_ms lies more than a day back")
-        if kind == "silence":
-            starts_ms = max(starts_ms, pen.now_ms)
-        mute = Mute(
-            id="MU-" + hashlib.sha256(command.id.encode("utf-8", "replace")).hexdigest()[:12],
-            kind=kind,
-            reason=data["reason"],
-            creator=command.actor.name,
-            creator_role=command.actor.role,
-            created_ms=pen.now_ms,
-            starts_ms=starts_ms,
-            ends_ms=data["ends_ms"],
-            at_most=Priority.from_colour(data.get("at_most", "yellow")),
-            rrule=data.get("rrule", ""),
-            timezone=data.get("timezone") or self._atlas.config.timezone,
-            duration_s=float(data.get("duration_s", 0.0)),
-            days=data.get("days", ""),
-            **{name: tuple(data.get(name, ())) for name in MATCHERS},
-        )
+        digest = hashlib.sha256(command.id.encode("utf-8", "replace")).hexdigest()
+        mute = drafted(data, kind, number=f"MU-{digest[:12]}", actor=command.actor, now_ms=pen.now_ms,
+                       zone=self._atlas.config.timezone)  # fmt: skip
         if mute.id in self.mutes:
             return _no(command, "exists", f"{mute.id} is there already")
         if sum(not m.is_over for m in self.mutes.values()) >= MUTES_MAX:
@@ -319,7 +303,7 @@ class Muting:
         if said := wrong(mute) or _above(command.actor, mute):
             return _no(command, "forbidden" if said.startswith("to hide") else "bad_data", f"{kind}: {said}")
         mute = self._write(pen, mute, "created", f"{_why(command)}: {words(mute)}", actor=command.actor, is_new=True)
-        self._look_at(pen, mute, pen.now_ms)
+        self._look_at(pen, mute)
         until, calendar = local(mute.ends_ms, self._zone), self._calendar_words(mute)
         return _yes(command, mute, f"{mute.id} 至 {until} · ends {until}; red gas is never hidden{calendar}")
 
@@ -355,22 +339,11 @@ class Muting:
         return self._write(pen, mute, "cancelled", why, actor=actor, changes=changes)
 
     def _unknown(self, data: dict[str, Any]) -> str:
+        if said := unfit_terms(data):
+            return said
         for name in MATCHERS:
-            given = data.get(name, [])
-            if not isinstance(given, (list, tuple)) or not all(isinstance(w, str) for w in given):
-                return f"{name} must be a list of names"
-            if len(given) > NAMES_MAX:
-                return f"{name} may hold at most {NAMES_MAX} names"
-            if strange := [w for w in given if w not in self._known[name]]:
+            if strange := [w for w in data.get(name, ()) if w not in self._known[name]]:
                 return f"{name}: {strange[0][:80]!r} is not configured"
-        if data.get("at_most", "yellow") not in {p.colour for p in Priority}:
-            return "at_most must be red, orange, yellow or blue"
-        for name in ("rrule", "timezone", "days"):
-            if not isinstance(data.get(name, ""), str):
-                return f"{name} must be a text"
-        length = data.get("duration_s", 0)
-        if isinstance(length, bool) or not isinstance(length, (int, float)):
-            return "duration_s must be a number of seconds"
         return ""
 
     # ── one step ────────────────────────────────────────────────────────────────────────────────

@@ -29,6 +29,7 @@ from .caseload import WAITING, Caseload
 from .facts import Atlas
 from .guards import GUARDS, KEPT, Ask, missing
 from .lifecycle import ENDS, EVERYONE, VERIFIED_STATES, OrderRow, find_row, order_verbs, refusal
+from .milestones import MISSED, Milestones, marked
 from .pen import Pen
 from .proof import Ruling, weigh
 from .sla import RED_LAMP, clocks_of, elapsed_s, lamp_sentence, lit, with_clocks
@@ -57,6 +58,7 @@ class OrderBook:
         self._teams, self._sites = atlas.config.teams, atlas.config.sites
         self._zone = ZoneInfo(atlas.config.timezone)
         self._calendar = WorkCalendar(self._zone)
+        self._milestones = Milestones(atlas.config, self._calendar)
         self._caller = OrderCaller(atlas.config, self._calendar, targets)
         self._alarms_of = alarms_of
         self._confirm = confirm
@@ -76,7 +78,7 @@ class OrderBook:
         rule = self._atlas.rule_of(alarm)
         plan = rule.order if rule is not None else None
         asset = alarm.site or alarm.scope
-        trouble = trouble_of(plan.template if plan is not None else "", alarm.rule, asset)
+        trouble = trouble_of(plan.template if plan is not None else "", alarm.rule, asset, alarm.exercise)
         at_hand = self._cases.open_for(trouble)
         if at_hand is not None:
             self._attach(pen, at_hand, alarm, is_raise=is_raise)
@@ -99,6 +101,7 @@ class OrderBook:
                 plan=plan,
                 alarm=alarm,
                 watched=self._atlas.watched(alarm.rule, alarm.scope),
+                exercise=alarm.exercise,
             )
             number = self._report(pen, SYSTEM, _why(alarm), birth)
             self._system(pen, self.orders[number], "file", "filed at once by its rule | 规则自动立案")
@@ -109,6 +112,12 @@ class OrderBook:
         """An alarm of this order changed its condition or quality: judge the proof again this tick."""
         if order_id in self.orders:
             self._dirty.add(order_id)
+
+    def end_exercise(self, pen: Pen, exercise: str, why: str) -> None:
+        """Cancel what is still open of a drill that has ended."""
+        for order in [o for o in self.orders.values() if o.is_exercise and o.data.get("exercise") == exercise]:
+            if order.state not in ENDS:
+                self._system(pen, order, "cancel", why)
 
     def is_open(self, order_id: str) -> bool:
         """True when the order exists and has not ended."""
@@ -243,6 +252,7 @@ class OrderBook:
             if order.state in WAITING and review is not None and review <= pen.now_ms:
                 self._system(pen, order, "resume", "the review date has come | 复核日期已到")
             self._light(pen, self.orders[order.id])
+            self._miss(pen, self.orders[order.id])
             if order.state in VERIFIED_STATES:
                 self._dirty.add(order.id)
 
@@ -294,6 +304,16 @@ class OrderBook:
             if new.lamps > clock.lamps:
                 self._caller.remind(pen, order, name, new.lamps - 1)
 
+    def _miss(self, pen: Pen, order: WorkOrder) -> None:
+        """Tell of the milestones that were not reached in time."""
+        for milestone in self._milestones.missed(order, pen.now_ms):
+            name, allowed = milestone.name, span(milestone.within_s)
+            why = f"{allowed} 内未{name.zh} | not {name.en} within {allowed} ({milestone.origin})"
+            data = {"milestone": milestone.id, "within_s": milestone.within_s}
+            changes = {"data": marked(order, {milestone.id: MISSED})}
+            order = self._keep(pen.order(order, "milestone_missed", why, data=data, changes=changes))
+            self._caller.miss(pen, order, milestone)
+
     # ── one step ────────────────────────────────────────────────────────────────────────────────
 
     def _ask(self, order: WorkOrder, actor: Actor, data: dict[str, Any], now_ms: int) -> Ask:
@@ -332,8 +352,10 @@ class OrderBook:
             row=row, order=order, actor=actor, data=data, now_ms=pen.now_ms, teams=self._teams, calendar=self._calendar
         )
         said = {k: v for k, v in data.items() if k in KEPT}
+        changes = changes_of(step)
+        changes["data"] = self._milestones.reached(replace(order, data=changes["data"]), row.done)
         new = pen.order(order, row.done, because, event_ms=event_ms, actor=actor,
-                        data={"transition": row.number, **said}, changes=changes_of(step))  # fmt: skip
+                        data={"transition": row.number, **said}, changes=changes)  # fmt: skip
         self._keep(new)
         self._witness.follow(new)
         if new.state in VERIFIED_STATES:
@@ -370,6 +392,8 @@ class OrderBook:
     def _keep(self, order: WorkOrder) -> WorkOrder:
         if order.state in VERIFIED_STATES:
             self._dirty.add(order.id)
+        if order.state not in ENDS and (due := self._milestones.next_ms(order)) is not None:
+            self._cases.wake(order.id, due)
         return self._cases.keep(order)
 
     # ── snapshots ───────────────────────────────────────────────────────────────────────────────

@@ -110,7 +110,7 @@ class Deliverer:
         for sending in sendings[:BATCH]:
             key = sending.key or (digest.key_of([keys[i] for i in sending.ids]) if sending.is_digest else "")
             leased = self._outbox.take(sending.ids, now_ms=now_ms, lease_ms=LEASE_MS, digest=key)
-            dealt += len(leased)
+            dealt += len(sending.ids)  # what was overtaken is dealt with too: its successor's turn is now
             if leased and not self._deal(name, leased, now_ms, key):
                 break  # the others need not use up their attempts
         return dealt
@@ -158,7 +158,7 @@ class Deliverer:
             notice = digest.compose(several, key=key, channel=name, public_url=self._writer.public_url)
         before = self._health[name]
         try:
-            code = self._send(name, notice, now_ms)
+            code = self._send(name, notice, wanted, now_ms)
         except DeliveryError as error:
             self._failed(name, wanted, error, now_ms)
             return error.permanent
@@ -204,22 +204,29 @@ class Deliverer:
         is_end = one.notice.kind is NoticeKind.CLEARED
         return is_end and heard_by not in (one.via, *one.path) and heard_by in self._channels
 
-    def _send(self, name: str, notice: Notice, now_ms: int) -> str:
+    def _send(self, name: str, notice: Notice, covered: Sequence[LeasedNotice], now_ms: int) -> str:
         channel, pace = self._channels[name], self._pace(name, now_ms)
         letter = self._writer.letter(notice, channel, now_ms)
         for attempt in stamina.retry_context(
             on=_may_pass, attempts=QUICK_TRIES, wait_initial=0.2, wait_max=1.0, timeout=20
         ):
             with attempt:
+                if attempt.num > 1 and not self._all_wanted(covered):  # it has taken a while; somebody may have acted
+                    raise DeliveryError("no longer wanted as it was", permanent=False, provider_code="changed")
                 pace.used(now_ms)
                 return str(channel.send(letter, now_ms))
         raise DeliveryError("no attempt was made", permanent=False)
+
+    def _all_wanted(self, leased: Sequence[LeasedNotice]) -> bool:
+        standing = self._outbox.standing(leased)
+        return all(one.id in standing and standing[one.id].is_wanted for one in leased)
 
     def _failed(self, name: str, leased: Sequence[LeasedNotice], error: DeliveryError, now_ms: int) -> None:
         why, code = str(error)[:500], error.provider_code[:200]
         level = min(one.notice.level for one in leased)
         tries = max(one.tries for one in leased)
-        is_last = error.permanent or tries >= ATTEMPTS_MAX[level is Priority.P1]
+        # A provider that asks to be left alone says when to come back: short, equal waits, and more of them.
+        is_last = error.permanent or tries >= ATTEMPTS_MAX[level is Priority.P1 or error.wait_s > 0]
         if not self._health[name].is_failing:
             log.warning("outbox.channel_failing", channel=name, why=why, permanent=error.permanent)
         self._health[name] = self._health[name].missed(error, now_ms)
@@ -237,7 +244,7 @@ class Deliverer:
                 said = f"given up after {tries} attempts: {why}"
                 self._outbox.give_up(one, error=said, provider_code=code, may_be_taken=error.may_be_taken)
             else:
-                next_at_ms = now_ms + max(wait_ms(tries, level), round(error.wait_s * 1000))
+                next_at_ms = now_ms + (round(error.wait_s * 1000) or wait_ms(tries, level))
                 self._outbox.retry(
                     one, next_at_ms=next_at_ms, error=why, provider_code=code, may_be_taken=error.may_be_taken
                 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from citypulse.model import (
     SYSTEM,
@@ -18,6 +18,7 @@ from citypulse.model import (
     Notice,
     NoticeKind,
     Priority,
+    Storm,
     WorkOrder,
 )
 
@@ -61,12 +62,25 @@ class Way:
         return f"{self.channel}|{self.target}"
 
 
+class Collector(Protocol):
+    """Who decides that a notice may wait for a digest: storm mode."""
+
+    def collects(self, target: str, level: Priority, domain: str, area: str) -> bool:
+        """Return whether a notice to this target about this may wait now."""
+        ...
+
+    def group(self, domain: str, area: str) -> str:
+        """Return the name it is collected under."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class Pen:
     """Writes one tick's effects. `now_ms` is the tick's wall time, epoch ms."""
 
     now_ms: int
     effects: Effects = field(default_factory=Effects)
+    collector: Collector | None = None  # says which notices may wait for a digest, and under what name
 
     def alarm(
         self,
@@ -156,8 +170,14 @@ class Pen:
         title: str,
         body: str,
         step: int = 0,
+        domain: str = "",
+        area: str = "",
     ) -> None:
-        """Enqueue one notice; it is delivered only after the commit."""
+        """Enqueue one notice; it is delivered only after the commit. What it is about decides if it may wait."""
+        group, waits = "", False
+        if self.collector is not None and domain:
+            group = self.collector.group(domain, area)
+            waits = self.collector.collects(way.target, level, domain, area)
         self.effects.notices.append(
             Notice(
                 idem_key=idem_key(subject, rev, kind, way.channel, way.target, step),
@@ -174,8 +194,17 @@ class Pen:
                 reason=way.reason,
                 created_ms=self.now_ms,
                 not_before_ms=self.now_ms,
+                group=group,
+                may_wait=waits,
             )
         )
+
+    def storm(self, old: Storm, kind: str, because: str, *, data: dict[str, Any]) -> Storm:
+        """Write a storm's beginning or end with its event, and return its next revision."""
+        new = revised(old, {"rev": old.rev + 1})
+        before, after = ("calm", "storm") if new.is_on else ("storm", "calm")
+        self._event(new.subject, "storm", new.rev, kind, because, None, SYSTEM, data, before, after)
+        return new
 
     def obsolete(self, subject: str, reason: str) -> None:
         """Drop what is still unsent about `subject` from earlier ticks."""

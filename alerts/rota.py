@@ -130,7 +130,7 @@ def stood_in(people: Iterable[str], stand_ins: Iterable[StandIn], at_ms: int) ->
         if not s.starts_ms <= at_ms < s.ends_ms:
             continue
         if not s.instead_of:
-            here.append(s.person)
+            here += [s.person] if s.person else []
         elif s.instead_of in here:
             at = here.index(s.instead_of)
             here[at : at + 1] = [s.person] if s.person else []

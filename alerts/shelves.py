@@ -5,11 +5,14 @@ Everything is computed from the alarm itself, so a restart neither forgets nor r
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final, Protocol
 
 from citypulse.model import Alarm, Condition, Priority
 
 from .lifecycle import letter
+from .pen import Pen
+from .routes import NoticeReason
+from .texts import span
 
 HOUR: Final = 3_600.0
 SHELF_S_MAX: Final[dict[Priority, float]] = {
@@ -28,6 +31,27 @@ REALARM_S: Final[dict[Priority, float | None]] = {
     Priority.P3: None,
     Priority.P4: None,
 }
+
+
+class Desk(Protocol):
+    """What standing alarms need of the desk."""
+
+    def step(self, pen: Pen, alarm: Alarm, event: str, kind: str, why: str, **more: Any) -> Alarm:
+        """Move an alarm by the table and write it."""
+        ...
+
+    def want(self, alarm: Alarm, reason: NoticeReason) -> None:
+        """Have an alarm told of at the end of this change."""
+        ...
+
+
+def ask_again(desk: Desk, pen: Pen, alarm: Alarm, due_ms: int) -> None:
+    """Acknowledged, and still there after a long time: it asks for attention again."""
+    stood = span((pen.now_ms - (alarm.acked_ms or pen.now_ms)) / 1000)
+    why = f"still in alarm {stood} after {alarm.acked_by} acknowledged it | 确认后 {stood} 仍未恢复, 再次提醒"
+    changes = {"acked_by": "", "acked_ms": None, "called_ms": pen.now_ms, "reminded": 0}
+    new = desk.step(pen, alarm, "realarm", "realarmed", why, event_ms=due_ms, changes=changes)
+    desk.want(new, NoticeReason.STANDS)
 
 
 def shelf_warn_ms(alarm: Alarm) -> int | None:

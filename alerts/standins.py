@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from citypulse.clock import iso
-from citypulse.model import Answer, Command, Event, StandIn
+from citypulse.model import SYSTEM, Answer, Command, Event, NoticeKind, Priority, StandIn
 
 from .guards import missing
 from .pen import Pen
 from .rota import Roster
+from .targets import Place, Targets
 
 SUBJECT_KIND: Final = "rota"
+EVENTS_MAX: Final = 5_000  # newest lines of one team that are read back: years of hand-overs
 STAND_INS_MAX: Final = 500  # of one team that have not ended: more is a rota that should be written anew
 SPAN_MS_MAX: Final = 366 * 86_400_000  # a stand-in for longer than a year is a change of the rota
 PLANNERS: Final = ("lead", "boss", "admin")
@@ -56,9 +58,12 @@ class StandIns:
 
     # ── verbs ───────────────────────────────────────────────────────────────────────────────────
 
-    def command(self, pen: Pen, command: Command, verb: str, roster: Roster) -> Answer:
+    def command(self, pen: Pen, command: Command, verb: str, targets: Targets) -> Answer:
         """Do what a person asks of a team's rota, or say why not; the target is the team."""
+        roster = targets.roster
         team, actor = command.target, command.actor
+        if verb == "gap" and actor.role == SYSTEM.role:
+            return self._gap(pen, command, targets)
         if verb not in VERBS:
             return _no(command, "bad_data", f'no verb "{verb}"; there are {", ".join(VERBS)}')
         if not roster.has_rota(team):
@@ -73,7 +78,7 @@ class StandIns:
         """Let somebody stand in: `person`, `instead_of` or both, `from_ms` (now), `until_ms`, `reason`."""
         team, data = command.target, command.data
         person, absent = data.get("person") or "", data.get("instead_of") or ""
-        starts_ms, ends_ms = data.get("from_ms", pen.now_ms), data.get("until_ms")
+        starts_ms, ends_ms = data.get("from_ms", pen.now_ms), data.get("until_ms", 0)
         wrong = missing(("reason", "until_ms"), data) or _unknown(roster, person, absent)
         if not wrong and not (person or absent):
             wrong = "says neither `person` nor `instead_of`"
@@ -81,7 +86,7 @@ class StandIns:
             wrong = "from_ms must be an instant in epoch milliseconds"
         if not wrong and person == absent:
             wrong = f"{person} cannot stand in for {person}"
-        if not wrong and not pen.now_ms <= starts_ms < ends_ms <= starts_ms + SPAN_MS_MAX:  # type: ignore[operator]
+        if not wrong and not pen.now_ms <= starts_ms < ends_ms <= starts_ms + SPAN_MS_MAX:
             wrong = "from_ms must not lie in the past, until_ms after it and within a year"
         running = [s for s in self.by_team.get(team, ()) if s.ends_ms > pen.now_ms]
         if not wrong and len(running) >= STAND_INS_MAX:
@@ -128,6 +133,26 @@ class StandIns:
         after = ", ".join(roster.on_duty(team, pen.now_ms))
         said = f"交接班已记录, 在岗: {after} | handed over; on duty: {after}"
         return Answer(command=command.id, ok=True, message=said, subject=subject_of(team))
+
+    def _gap(self, pen: Pen, command: Command, targets: Targets) -> Answer:
+        """Tell the desk's lead, on the record, that the nightly proof found alarms which would reach nobody."""
+        team, data = command.target, command.data
+        said = f"{data['gaps']} 处空档, 最早 {data['first']}: {data['why']} | gaps; the first one is named"
+        self._write(pen, command, "coverage_gap", said, dict(data), None)
+        place = Place(domain="", area="", level=Priority.P3)
+        ways = targets.told(("lead-on-duty",), (), place, team, "nightly proof of coverage", pen.now_ms)
+        for way in ways:
+            pen.notice(
+                way,
+                subject=subject_of(team),
+                subject_kind=SUBJECT_KIND,
+                rev=self._revs[team],
+                kind=NoticeKind.RAISED,
+                level=Priority.P3,
+                title=f"【值班空档】未来有告警无人可达 {data['gaps']} 处 · some coming alarms would reach nobody",
+                body=f"{data['first']}\n{data['why']}\n→ {data['cure']}\ncitypulse rota coverage",
+            )
+        return Answer(command=command.id, ok=True, message=f"{len(ways)} told", subject=subject_of(team))
 
     def _write(
         self, pen: Pen, command: Command, kind: str, why: str, data: dict[str, Any], made: dict[str, Any] | None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from citypulse.model import Alarm, Event, Exercise, Mute, WorkOrder
+from citypulse.model import Alarm, Event, Exercise, Mute, Storm, WorkOrder
 
 RECENT_S = 2 * 3600  # raises longer ago, by our time, are no part of any chatter
 REOPEN_WITHIN_S = 72 * 3600  # the same alarm within 72 h of closing is the same trouble again (domain.md 2.5, 19)
@@ -33,6 +33,11 @@ class Opening(Protocol):
     @property
     def order_serials(self) -> Mapping[str, int]:
         """The last order number of each local day, `yyyymmdd`."""
+        ...
+
+    @property
+    def storms(self) -> tuple[Storm, ...]:
+        """Of each duty desk that has ever heard of an alarm: whether it is in a storm, and its newest alarms."""
         ...
 
     @property
@@ -65,6 +70,7 @@ class OpenState:
     occurrences: Mapping[str, int] = field(default_factory=dict)
     order_serials: Mapping[str, int] = field(default_factory=dict)
     rota_events: tuple[Event, ...] = ()
+    storms: tuple[Storm, ...] = ()
     mutes: tuple[Mute, ...] = ()
     exercises: tuple[Exercise, ...] = ()
     raises: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)

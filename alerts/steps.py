@@ -9,6 +9,7 @@ from typing import Any, Final
 from citypulse.model import Actor, Alarm, OrderPlan, OrderState, Priority, Team, WorkOrder
 
 from .lifecycle import ENDS, OrderRow
+from .revise import revised
 from .sla import LIMITS, SlaClock, clocks_of, due_ms, extended, rework_allowance, started, with_clocks
 from .workdays import WorkCalendar
 
@@ -208,7 +209,7 @@ def changes_of(step: Step) -> dict[str, Any]:
         fields |= ended.fields
         change.data |= ended.data
     data = {k: v for k, v in order.data.items() if k not in change.drop} | change.data
-    draft = replace(order, **fields, data=data)
+    draft = revised(order, {**fields, "data": data})
     clocks = _clocks(step, draft)
     fields["data"] = with_clocks(data, clocks)
     if "T4" in clocks:
@@ -235,11 +236,16 @@ class Birth:
     plan: OrderPlan | None = None
     alarm: Alarm | None = None
     watched: tuple[str, ...] = ()
+    exercise: str = ""  # id of the drill it belongs to
+
+
+EXERCISE_VERIFY_S: Final = 60.0  # no sensor proves a drill's repair: its script ends, and a minute of quiet is enough
 
 
 def born(number: str, birth: Birth, now_ms: int) -> WorkOrder:
     """Return the order before its first step (rev 0)."""
-    plan, alarm = birth.plan, birth.alarm
+    plan, alarm, is_exercise = birth.plan, birth.alarm, bool(birth.exercise)
+    data: dict[str, Any] = {"keys": [alarm.dedup_key] if alarm is not None else []}
     return WorkOrder(
         id=number,
         kind="dispatch",
@@ -251,8 +257,8 @@ def born(number: str, birth: Birth, now_ms: int) -> WorkOrder:
         level=birth.level,
         template=plan.template if plan is not None else birth.template,
         alarm_ids=(alarm.id,) if alarm is not None else (),
-        watched=birth.watched,
-        verify_for_s=plan.verify_for_s if plan is not None else 0.0,
+        watched=() if is_exercise else birth.watched,
+        verify_for_s=EXERCISE_VERIFY_S if is_exercise else plan.verify_for_s if plan is not None else 0.0,
         coverage=plan.coverage if plan is not None else 0.0,
         team="",
         unit="",
@@ -269,19 +275,23 @@ def born(number: str, birth: Birth, now_ms: int) -> WorkOrder:
         paused_s=0.0,
         paused_since_ms=None,
         is_supervised=False,
-        is_exercise=False,
+        is_exercise=is_exercise,
         note=birth.note,
         rev=0,
-        data={"keys": [alarm.dedup_key] if alarm is not None else []},
+        data=data | {"exercise": birth.exercise} if is_exercise else data,
     )
 
 
 Trouble = tuple[str, str]
 
 
-def trouble_of(template: str, cause: str, asset: str) -> Trouble:
-    """Return what one order stands for: the kind of work (or, where none is planned, the cause) at one place."""
-    return (f"work:{template}" if template else cause, asset)
+def trouble_of(template: str, cause: str, asset: str, exercise: str = "") -> Trouble:
+    """Return what one order stands for: the kind of work (or, where none is planned, the cause) at one place.
+
+    A drill's trouble is its own: it joins no real order, and no real alarm joins its.
+    """
+    what = f"work:{template}" if template else cause
+    return (f"{exercise}|{what}" if exercise else what, asset)
 
 
 def joined(
@@ -299,10 +309,10 @@ def joined(
     changes: dict[str, Any] = {
         "level": level,
         "alarm_ids": tuple(dict.fromkeys((*order.alarm_ids, alarm.id))),
-        "watched": tuple(dict.fromkeys((*order.watched, *watched))),
+        "watched": () if order.is_exercise else tuple(dict.fromkeys((*order.watched, *watched))),
         "data": {**with_clocks(order.data, clocks), "keys": keys},
     }
-    if plan is not None:  # the stricter proof of the two
+    if plan is not None and not order.is_exercise:  # the stricter proof of the two
         changes["verify_for_s"] = max(order.verify_for_s, plan.verify_for_s)
         changes["coverage"] = max(order.coverage, plan.coverage)
     if "T4" in clocks and (due := due_ms(order, clocks["T4"], calendar)) is not None:

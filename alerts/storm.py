@@ -19,9 +19,11 @@ from citypulse.model import Alarm, CityConfig, Condition, NoticeKind, Priority, 
 from .groups import GroupNames
 from .pen import Pen, Way
 from .rota import Roster
+from .routes import RouteTable
 from .texts import span
 
 NOTICE_LEVEL: Final = Priority.P2  # the notice that a storm has begun or ended goes by the desk's ways of this level
+CREW_WAITS_FROM: Final = Priority.P3
 CAUSES_MAX: Final = 50  # alarms that are remembered as holding one storm; a rain over the whole city raises many
 DESK_ROLES: Final = frozenset({"duty", "lead"})
 
@@ -46,10 +48,13 @@ class _Desk:
 class StormWatch:
     """Counts what each duty desk hears and says whether it is in a storm."""
 
-    def __init__(self, config: CityConfig, roster: Roster | None, kept: Iterable[Storm] = ()) -> None:
+    def __init__(
+        self, config: CityConfig, routes: RouteTable, roster: Roster | None, kept: Iterable[Storm] = ()
+    ) -> None:
         """Go on from the storms `kept`; without a rota everybody of a desk's team counts as an officer at work."""
         self._plan: StormPlan = config.storm
         self._roster = roster
+        self._routes = routes
         self._names = GroupNames(config)
         self._starts_on = frozenset(self._plan.starts_on)
         given = dict(self._plan.officers)
@@ -65,7 +70,9 @@ class StormWatch:
         self._is_given = frozenset(given)
         for route in config.routes:
             if route.to in self._officers and route.at_least >= NOTICE_LEVEL:
-                way = Way(channel=route.channel, target=route.to, reason=f"storm mode; route {route.id} ({route.origin})")
+                way = Way(
+                    channel=route.channel, target=route.to, reason=f"storm mode; route {route.id} ({route.origin})"
+                )
                 ways = self._ways.get(route.to, ())
                 if way.key not in {w.key for w in ways}:
                     self._ways[route.to] = (*ways, way)
@@ -132,13 +139,17 @@ class StormWatch:
 
     # ── what it means for notices ───────────────────────────────────────────────────────────────
 
-    def collects(self, target: str, level: Priority, domain: str) -> bool:
-        """Return whether a notice to this desk, or to one of its people, may wait for a digest now."""
-        return bool(self._on) and may_wait(level, domain) and any(d in self._on for d in self._desks_of(target))
+    def collects(self, target: str, level: Priority, domain: str, area: str) -> bool:
+        """Return whether a notice may wait for a digest now: to a desk in a storm, or to one of its people.
 
-    def is_over(self, targets: Iterable[str]) -> bool:
-        """Return whether any of these desks is in a storm."""
-        return bool(self._on) and any(target in self._on for target in targets)
+        Crews are called by work orders: theirs wait only from yellow down, while the desk they work for has a storm.
+        """
+        if not self._on or not may_wait(level, domain):
+            return False
+        if desks := self._desks_of(target):
+            return any(desk in self._on for desk in desks)
+        above = self._routes.duty(domain, area, Priority.P1)
+        return level >= CREW_WAITS_FROM and any(way.target in self._on for way in above)
 
     def group(self, domain: str, area: str) -> str:
         """Return under what name notices of this domain and area are collected."""

@@ -34,6 +34,10 @@ KINDS: Final = {
 }
 
 
+EXERCISE_MARK: Final = "[演练] "
+EXERCISE_WORDS: Final = "[演练] 演练, 非真实告警 · exercise, not a real alarm"
+
+
 def number(value: float) -> str:
     """Write a value shortly; a dash where there is none."""
     return f"{value:.4g}" if math.isfinite(value) else "—"
@@ -78,8 +82,11 @@ def alarm_notice(
     name = rule.name if rule is not None else Text(zh=alarm.rule, en=alarm.rule)
     place = site.name if site is not None else Text(zh=alarm.scope, en=alarm.scope)
     level = f"【{alarm.level.colour_zh}{alarm.level.value}级】"
-    title = f"{level}{head.zh} {place.zh} {name.zh} · {alarm.level.colour} {head.en}: {place.en}, {name.en}"
+    mark = EXERCISE_MARK if alarm.exercise else ""
+    title = f"{mark}{level}{head.zh} {place.zh} {name.zh} · {alarm.level.colour} {head.en}: {place.en}, {name.en}"
     lines = [f"{alarm.because_zh}", f"{alarm.because_en}"]
+    if alarm.exercise:
+        lines.insert(0, EXERCISE_WORDS)
     if reason is NoticeReason.ENDED and alarm.cleared_ms is not None:
         lasted = span(max(0, alarm.cleared_ms - alarm.raised_ms) / 1000)
         lines.append(f"历时 {lasted} · lasted {lasted}")
@@ -99,12 +106,15 @@ def order_notice(
     `due_ms` is when the step it speaks of has to be done, where that is not the handling itself.
     """
     place = site.name if site is not None else Text(zh=order.asset, en=order.asset)
-    title = f"【{order.level.colour_zh}{order.level.value}级】工单 {order.id} {what.zh} · {what.en}"
+    mark = EXERCISE_MARK if order.is_exercise else ""
+    title = f"{mark}【{order.level.colour_zh}{order.level.value}级】工单 {order.id} {what.zh} · {what.en}"
     lines = [
         f"{place.zh} ({order.area}) · {place.en}",
         f"{STATE_NAMES[order.state]} · {order.state.value}",
         order.note,
     ]
+    if order.is_exercise:
+        lines.insert(0, EXERCISE_WORDS)
     if due_ms is not None:
         lines.append(f"本步时限 {local(due_ms, zone)} · this step is due {local(due_ms, zone)}")
     if order.due_ms is not None:

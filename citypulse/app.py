@@ -24,10 +24,12 @@ from alerts.channels import CHANNELS
 from alerts.letters import Writer
 from alerts.links import Signer
 from alerts.outbox import Deliverer
+from citypulse import mutes_views
 from citypulse.city import City, Source
 from citypulse.clock import Clock, monotonic_s
 from citypulse.config import Extensions, load_city
 from citypulse.delivery import channel_views, understood
+from citypulse.evidence import EvidenceStore
 from citypulse.health import Health, examine
 from citypulse.incident import gather
 from citypulse.journal import Journal, UsageState
@@ -39,6 +41,7 @@ from citypulse.metrics import Metrics
 from citypulse.model import Actor, Answer, CityConfig, Command, SensorTable
 from citypulse.reading_room import ReadingRoom
 from citypulse.reloading import Outcome, Reloader, config_in_force, past_config, texts_of
+from citypulse.rota_views import coverage_view, gap_command, rota_view, stand_ins_of
 from citypulse.store import ReadingStore, open_store
 from citypulse.store.sink import Sink
 from citypulse.turn import Regime, Turn
@@ -50,6 +53,7 @@ from ingest.inbox import Inbox
 from ingest.mqtt import MqttSource
 from ingest.qc.settings import QualitySettings
 from rules.detectors import DETECTORS
+from rules.sound import unsound
 
 HEARTBEAT_S = 1.0  # city time: timers are looked at this often when nothing arrives
 SWITCH_S = 0.001
@@ -59,6 +63,8 @@ ANSWERS_KEPT_S = 7 * 86_400
 NOTICES_KEPT_S = RETENTION_DAYS * 86_400
 ANCHORS_FILE = "anchors.jsonl"  # in the data folder, one line a day
 WATCH_S = 2.0  # between two looks at the configuration's files
+PROVE_AT_H = 2  # local hour of the nightly proof that somebody is always reached
+PROVE_DAYS = 14
 STOP_WAIT_S = 2.5  # a clean stop takes less than three seconds in all
 log = structlog.get_logger()
 
@@ -70,6 +76,7 @@ def extensions() -> Extensions:
         codecs=frozenset(CODECS),
         channels={kind: c.settings for kind, c in CHANNELS.items()},
         quality=QualitySettings,
+        trial=unsound,
     )
 
 
@@ -144,6 +151,7 @@ class Service:
         self.store: ReadingStore = open_store(store, data_dir)
         self.sink = Sink(self.store, self.journal, name=store, sensor_ids=lambda: self.table.ids, clock=clock)
         self.signer = Signer.at(data_dir, config.public_url)
+        self.pictures = EvidenceStore(data_dir)
         self.deliverer = Deliverer.of(config, self.ledger.outbox, clock, data_dir, self._writer(self.signer))
         self._delivery = (self.deliverer, threading.Event())  # with what ends it
         self.reloader = None
@@ -262,9 +270,16 @@ class Service:
         every(20, self.ledger.checkpoint)
         every(3600, self._forget)
         every(86_400, self._anchor)
+        self._housekeeping.add_job(self._prove, "cron", hour=PROVE_AT_H, timezone=self.config.timezone)
         if self.reloader is not None and self._watches:
             every(WATCH_S, self._look)
         self._housekeeping.start()
+
+    def _prove(self) -> None:
+        """Prove the coming fortnight; tell the desk's lead when an alarm would reach nobody."""
+        command = gap_command(self.rota_coverage(days=PROVE_DAYS), self.city.config, self.now_ms())
+        if command is not None:
+            self.submit(command)
 
     def _anchor(self) -> None:
         """Write down where the record stands; a copy of this file elsewhere proves that nothing was rewritten."""
@@ -400,6 +415,19 @@ class Service:
             done.append(row.id)
         return self.ledger.mark_replayed(done, now_ms=now_ms) if done else 0
 
+    def rotas(self, *, team: str, at_ms: int | None, days: int) -> list[dict[str, Any]]:
+        """Return who is on duty, now or at an instant, and who comes in the days after it."""
+        config = self.city.config
+        at_ms = self.now_ms() if at_ms is None else at_ms
+        return rota_view(config, stand_ins_of(self.ledger, config), at_ms=at_ms, days=days, team=team)
+
+    def rota_coverage(self, *, days: int) -> dict[str, Any]:
+        """Prove the coming days with the stand-ins of the record and the channels that fail now."""
+        config = self.city.config
+        failing = [name for name, h in self.deliverer.health.items() if h.failing_since_ms is not None]
+        stand_ins = stand_ins_of(self.ledger, config)
+        return coverage_view(config, stand_ins, from_ms=self.now_ms(), days=days, failing=failing)
+
     def why(
         self, *, rule: str, scope: str, at_ms: int | None = None, since_ms: int | None = None
     ) -> dict[str, Any] | None:
@@ -423,6 +451,7 @@ class Service:
             lambda at_ms: config_in_force(self.ledger, at_ms, extensions()),
             number,
             now_ms=self.clock.now_ms(),
+            photo=self.pictures.get,
         )
 
     def _config_at(self, at_ms: int) -> CityConfig | None:
@@ -437,6 +466,15 @@ class Service:
     def alarms(self, **query: Any) -> list[dict[str, Any]]:
         """See ReadingRoom.alarms."""
         return self.room.alarms(**query)
+
+    def situations(self) -> dict[str, Any]:
+        """Group open alarms by cause, asset and area, worst first."""
+        config = self.city.config
+        return self.room.situations(
+            areas=config.areas,
+            sites={site.id: site.name for site in config.sites.values()},
+            rules={rule.id: rule.name for rule in config.rules},
+        )
 
     def alarm(self, alarm_id: str) -> dict[str, Any] | None:
         """See ReadingRoom.alarm."""
@@ -461,6 +499,23 @@ class Service:
     def gateways(self) -> list[dict[str, Any]]:
         """See ReadingRoom.gateways."""
         return self.room.gateways()
+
+    def mutes(self, *, with_past: bool, limit: int) -> list[dict[str, Any]]:
+        """Return silences and windows, newest first."""
+        return mutes_views.mutes(self.ledger, with_past=with_past, limit=limit, now_ms=self.clock.now_ms())
+
+    def preview_mute(self, data: dict[str, Any], who: Actor) -> dict[str, Any]:
+        """Return what a mute of these terms would have hidden."""
+        now_ms = self.clock.now_ms()
+        return mutes_views.would_hide(self.ledger, data, who=who, zone=self.config.timezone, now_ms=now_ms)
+
+    def exercises(self, *, limit: int) -> list[dict[str, Any]]:
+        """Return drills, newest first."""
+        return mutes_views.exercises(self.ledger, limit=limit)
+
+    def exercise(self, number: str) -> dict[str, Any] | None:
+        """Return one drill with its score."""
+        return mutes_views.exercise(self.ledger, number, zone=self.config.timezone, now_ms=self.clock.now_ms())
 
     def notices(self, **query: Any) -> list[dict[str, Any]]:
         """See ReadingRoom.notices."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,18 @@ from zoneinfo import ZoneInfo
 
 from citypulse.backtesting import Outcome, Series, Span, Window, readings_in
 from citypulse.clock import iso
+from citypulse.desk_load import loads, overruns
 from citypulse.history import History
 from citypulse.model import CityConfig, Rule
 from rules.backtest import Change, Difference, Finding, Label, Occurrence, Verdict, differences, hours_in_alarm
 from rules.backtest import score as judge
 from rules.backtest import table as table_of
+from rules.backtest_load import Load
 from rules.backtest_load import load as load_of
 from rules.budget import Budget, check
-from rules.report import Part, Report, verdict_of
+from rules.report import Part, Ran, Report, verdict_of
 from rules.report_svg import Band, Line, Plot
+from rules.whatif import Selection
 
 PLOTS_MAX = 40  # per kind of change: a file people can still open and print
 PAD_MS = (15 * 60_000, 6 * 3_600_000)  # least and most that is shown before and after an alarm
@@ -50,11 +54,20 @@ def build(
     officers: int,
     early_ms: int,
     with_plots: bool,
+    selection: Selection | None = None,
 ) -> Report:
-    """Put a report together. new, old: the configuration's file and outcome · labels: None when none were given."""
+    """Put a report together.
+
+    new, old: the configuration's file and outcome · labels: None when none were given · selection: what was run, None
+    for everything.
+    """
     part = _part(span, *new, labels, officers, early_ms)
     before = None if old is None else _part(span, *old, labels, officers, early_ms)
     changes = () if old is None else differences(old[1].occurrences, new[1].occurrences, until_ms=span.until_ms)
+    instants = {"since_ms": span.since_ms, "until_ms": span.until_ms}
+    own = (
+        overruns(new[1].config, new[1].occurrences, labels, early_ms=early_ms, **instants) if selection is None else ()
+    )
     plots: dict[int, Plot] = {}
     if with_plots:
         plots = _plots(span, new[1].config, None if old is None else old[1].config, changes, part, history)
@@ -70,7 +83,18 @@ def build(
         old=before,
         changes=changes,
         plots=plots,
-        overruns=check(budget, part.load, part.judged),
+        overruns=(*check(budget, part.load, part.judged), *own),
+        desks=[(d.desk, d.load) for d in loads(new[1].config, new[1].occurrences, **instants)],
+        ran=None if selection is None else _ran(selection),
+        skipped=span.skipped,
+    )
+
+
+def _ran(selection: Selection) -> Ran:
+    return Ran(
+        differ=selection.rules(selection.differs),
+        reached=selection.rules({k for k in selection.reached if k[0] not in dict(selection.differs)}),
+        needed=selection.rules({k for k in selection.needed if k[0] not in dict(selection.told)}),
     )
 
 
@@ -228,11 +252,15 @@ def as_dict(report: Report) -> dict[str, Any]:
         "since": iso(report.since_ms),
         "until": iso(report.until_ms),
         "digest": report.digest,
+        "ran": None if report.ran is None else asdict(report.ran) | {"readings_skipped": report.skipped},
         "not_configured": dict(report.unknown),
         "new": _part_dict(report.new),
         "old": None if report.old is None else _part_dict(report.old),
         "changes": None if report.old is None else [_change_dict(d) for d in report.changes],
-        "over_budget": [{"bound": o.name, "is": o.is_, "at_most": o.bound} for o in report.overruns],
+        "over_budget": [
+            {"desk": o.desk, "bound": o.name, "is": o.is_, "at_most": o.bound, "at": o.origin} for o in report.overruns
+        ],
+        "desks": {name: _load_dict(load) for name, load in report.desks},
     }
 
 
@@ -247,17 +275,7 @@ def _part_dict(part: Part) -> dict[str, Any]:
         "hours_in_alarm": part.hours,
         "orders": part.orders,
         "notices": part.notices,
-        "load": {
-            "officers": load.officers,
-            "per_10min": load.mean_per_period,
-            "peak_10min": load.peak_per_period,
-            "peak_start": iso(load.peak_start_ms),
-            "flood_share": load.flood_share,
-            "chattering": [{"rule": r, "scope": s, "times": n} for r, s, n in load.chattering],
-            "standing_over_24h": load.standing,
-            "by_level": {level.colour: n for level, n in load.by_level},
-            "by_day": list(load.by_day),
-        },
+        "load": _load_dict(load),
         "labels": None if part.judged is None else _judged_dict(part),
         "by_rule_and_scope": [
             {"rule": r.rule, "scope": r.scope, "alarms": r.alarms, "hours": r.hours, "worst": r.level.colour,
@@ -265,6 +283,21 @@ def _part_dict(part: Part) -> dict[str, Any]:
             for r in part.rows
         ],
     }  # fmt: skip
+
+
+def _load_dict(load: Load) -> dict[str, Any]:
+    return {
+        "alarms": load.alarms,
+        "officers": load.officers,
+        "per_10min": load.mean_per_period,
+        "peak_10min": load.peak_per_period,
+        "peak_start": iso(load.peak_start_ms),
+        "flood_share": load.flood_share,
+        "chattering": [{"rule": r, "scope": s, "times": n} for r, s, n in load.chattering],
+        "standing_over_24h": load.standing,
+        "by_level": {level.colour: n for level, n in load.by_level},
+        "by_day": list(load.by_day),
+    }
 
 
 def _judged_dict(part: Part) -> dict[str, Any]:

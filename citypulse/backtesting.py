@@ -1,185 +1,59 @@
-"""Backtest: the live grader, engine and desk over recorded readings, with time as an argument.
+"""Backtest: one or two configurations over the same recorded readings, in one pass.
 
-Promise: the same readings give the same alarms as `City.tick`, however they are cut into portions. A recorded reading
-counts as received at its own time; it is calibrated already.
+Everything is run, or, for a what-if, only what the difference between the two can reach (rules/whatif.py). Reading
+and judging run at the same time, and so do the configurations: the compiled loops let go of the interpreter.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from functools import partial
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alerts.desk import Desk
+from citypulse.checkpoint import Checkpoint, Place
 from citypulse.errors import CityError
-from citypulse.history import Columns, FileHistory, History, OutOfOrderError
-from citypulse.model import (
-    Alarm,
-    CityConfig,
-    Quality,
-    ReadingBatch,
-    SensorTable,
-    Text,
-    Transition,
-)
+from citypulse.fingerprint import Fingerprint
+from citypulse.history import Columns, FileHistory, History, OutOfOrderError, ahead
+from citypulse.model import CityConfig
 from citypulse.scores import ScoreFile
-from ingest.qc.controller import QualityControl
-from ingest.quality import Grader
-from ingest.registry import Registry
-from rules.backtest import Occurrence
-from rules.engine import Engine
+from citypulse.trial import Outcome, Trial, calibrated, occurrence_of
+from rules.whatif import Selection
 
-ALARMS_MAX = 1_000_000
+__all__ = ["Outcome", "Series", "Span", "Trial", "Window", "backtest", "calibrated", "occurrence_of", "readings_in"]
+
 Show = Callable[[float, int, int], None]
 """show(share done 0 … 1, readings so far, alarms so far)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """What was read: how many readings from when to when, of unknown sensors, and a digest of all of them."""
+    """What was read: how many readings from when to when, of unknown sensors, and a fingerprint of all of them.
+
+    skipped: readings that were left out because nothing that was run looks at them.
+    """
 
     readings: int
     since_ms: int
     until_ms: int
     unknown: dict[str, int]
     digest: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What one configuration made of it. orders, notices: how many the desk would have opened and sent."""
-
-    config: CityConfig
-    occurrences: tuple[Occurrence, ...]
-    orders: int
-    notices: int
-
-
-def calibrated(config: CityConfig) -> CityConfig:
-    """Return the configuration for readings that are in canonical units already: scale 1, offset 0."""
-    return replace(config, sensors=tuple(replace(s, scale=1.0, offset=0.0) for s in config.sensors))
-
-
-class Trial:
-    """One configuration with its live parts, standing where the readings taken so far have brought it."""
-
-    def __init__(self, config: CityConfig) -> None:
-        """Begin in a city where nothing has happened yet."""
-        config = calibrated(config)
-        self.config = config
-        self.table = SensorTable.build(tuple(s.id for s in config.sensors), config.sensors)
-        self.engine = Engine(
-            config.rules,
-            self.table,
-            config.sites,
-            config.gateways,
-            quantities=config.quantities,
-            timezone=config.timezone,
-        )
-        self.desk = Desk(config, self.table)
-        self._grader = Grader(Registry(config, self.table), QualityControl.of_config(config, self.table))
-        self._alarms: dict[str, Alarm] = {}
-        self._hidden: set[str] = set()
-        self._orders: set[str] = set()
-        self._notices = 0
-        self._now_ms = -(2**62)
-        self._lut = np.empty(0, np.int32)
-
-    @property
-    def alarms(self) -> int:
-        """How many alarms there have been."""
-        return len(self._alarms)
-
-    def batch(self, columns: Columns) -> ReadingBatch:
-        """Grade the readings of configured sensors as they would have been live; a worse recorded flag stays."""
-        if len(self._lut) < len(columns.names):
-            fresh = [self.table.index.get(name, -1) for name in columns.names[len(self._lut) :]]
-            self._lut = np.concatenate([self._lut, np.array(fresh, np.int32)])
-        sensor = self._lut[columns.code]
-        mine = sensor >= 0
-        time_ms = columns.time_ms[mine]
-        graded = self._grader.grade(sensor[mine], time_ms, columns.value[mine], time_ms).batch
-        given = columns.quality[mine]
-        is_judged = given >= Quality.SUSPECT
-        if is_judged.any():
-            quality = np.where(is_judged, np.maximum(graded.quality, given), graded.quality)
-            return replace(graded, quality=quality)
-        return graded
-
-    def take(self, columns: Columns) -> list[Transition]:
-        """Take readings in order of time; return the rules' transitions."""
-        if not len(columns):
-            return []
-        return self.step(self.batch(columns), int(columns.time_ms[-1]))
-
-    def step(self, batch: ReadingBatch, now_ms: int) -> list[Transition]:
-        """Step engine and desk; the desk hears of each transition at the time it would have."""
-        transitions = self.engine.step(batch, now_ms)
-        at = 0
-        for stamp_ms, group in groupby(transitions, key=lambda t: t.received_ms):
-            upto = int(np.searchsorted(batch.received_ms, stamp_ms, side="right"))
-            self._now_ms = max(self._now_ms, stamp_ms)
-            self._receive(list(group), batch.take(slice(at, upto)))
-            at = max(at, upto)
-        self._now_ms = max(self._now_ms, now_ms)
-        self._receive([], batch.take(slice(at, None)))
-        return transitions
-
-    def _receive(self, transitions: Sequence[Transition], batch: ReadingBatch) -> None:
-        effects = self.desk.receive(transitions, batch, (), self._now_ms)
-        for number, alarm in effects.alarms.items():
-            if number not in self._alarms and alarm.suppressed_by:
-                self._hidden.add(number)
-            self._alarms[number] = alarm
-        if len(self._alarms) > ALARMS_MAX:
-            raise CityError(f"more than {ALARMS_MAX:,} alarms: a limit of this configuration is surely wrong")
-        self._orders.update(effects.orders)
-        self._notices += len(effects.notices)
-
-    def finish(self, until_ms: int) -> Outcome:
-        """Let deadlines up to `until_ms` pass and return what came of it all."""
-        if until_ms > self._now_ms:
-            self.step(ReadingBatch.empty(), until_ms)
-        found = [occurrence_of(a, is_hidden=number in self._hidden) for number, a in self._alarms.items()]
-        return Outcome(
-            config=self.config,
-            occurrences=tuple(sorted(found, key=lambda o: (o.start_ms, o.rule, o.scope))),
-            orders=len(self._orders),
-            notices=self._notices,
-        )
-
-
-def occurrence_of(alarm: Alarm, *, is_hidden: bool = False) -> Occurrence:
-    """Return what a backtest keeps of an alarm."""
-    return Occurrence(
-        rule=alarm.rule,
-        scope=alarm.scope,
-        site=alarm.site or alarm.scope,
-        level=alarm.peak_level,
-        start_ms=alarm.raised_ms,
-        end_ms=alarm.cleared_ms,
-        peak=alarm.peak_value,
-        because=Text(zh=alarm.because_zh, en=alarm.because_en),
-        origin=alarm.rule_origin,
-        is_diagnostic=alarm.is_diagnostic,
-        is_hidden=is_hidden,
-        is_late=alarm.is_historical,
-    )
+    skipped: int = 0
 
 
 @dataclass(slots=True)
 class _Tally:
-    """Counts and a digest of everything read; how it was cut into portions makes no difference."""
+    """Counts and a fingerprint of everything read; how it was cut into portions makes no difference."""
 
     readings: int = 0
     since_ms: int = 2**62
     until_ms: int = -(2**62)
     seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    digests: tuple[hashlib.blake2b, ...] = field(default_factory=lambda: tuple(hashlib.blake2b() for _ in range(3)))
+    fingerprint: Fingerprint = field(default_factory=Fingerprint)
 
     def add(self, columns: Columns) -> None:
         self.readings += len(columns)
@@ -188,18 +62,37 @@ class _Tally:
         counts = np.bincount(columns.code, minlength=max(len(columns.names), len(self.seen)))
         counts[: len(self.seen)] += self.seen
         self.seen = counts
-        for digest, column in zip(self.digests, (columns.code, columns.time_ms, columns.value), strict=True):
-            digest.update(np.ascontiguousarray(column).data)
+        self.fingerprint.add(columns.code, columns.time_ms, columns.value)
+
+    def place(self, at_last: int, *, is_sorted: bool) -> Place:
+        return Place(
+            is_sorted=is_sorted,
+            readings=self.readings,
+            since_ms=self.since_ms,
+            until_ms=self.until_ms,
+            seen=self.seen.tolist(),
+            fingerprint=self.fingerprint.state,
+            at_last=at_last,
+        )
+
+    @classmethod
+    def at(cls, place: Place) -> _Tally:
+        return cls(
+            readings=place.readings,
+            since_ms=place.since_ms,
+            until_ms=place.until_ms,
+            seen=np.array(place.seen, np.int64),
+            fingerprint=Fingerprint(place.fingerprint),
+        )
 
     def span(self, names: Sequence[str], known: Callable[[str], bool]) -> Span:
-        whole = hashlib.blake2b(b"".join(d.digest() for d in self.digests), digest_size=16)
         unknown = {names[k]: int(self.seen[k]) for k in np.flatnonzero(self.seen).tolist() if not known(names[k])}
         return Span(
             readings=self.readings,
             since_ms=self.since_ms,
             until_ms=self.until_ms,
             unknown=unknown,
-            digest=whole.hexdigest(),
+            digest=str(self.fingerprint),
         )
 
 
@@ -210,47 +103,135 @@ def backtest(
     until_ms: int | None = None,
     show: Show = lambda *_: None,
     scores: ScoreFile | None = None,
+    selection: Selection | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Span, tuple[Outcome, ...], History]:
     """Run all configurations over the same readings in one pass; return what was read, the outcomes, and the history.
 
     until_ms: how far time goes on after the last reading (watchdogs bark on the way); by default not at all. Files
-    that turn out not to be in order of time are read again, sorted in memory: that is the history returned. scores: hears
-    what the first configuration's detectors say. Raises CityError when there are no readings, or none of a
-    configured sensor.
+    that turn out not to be in order of time are read again, sorted in memory: that is the history returned. scores:
+    hears what the first configuration's detectors say. selection: run only this, alarms only; configs are its own two.
+    checkpoint: where to keep what is needed to go on after a stop, and to go on from. Raises CityError when there are
+    no readings, or none of a configured sensor.
     """
+    run = _Run(configs, until_ms, show, scores, selection, checkpoint)
     try:
-        span, outcomes = _run(configs, history, until_ms, show, scores)
+        span, outcomes = run.through(history)
     except OutOfOrderError:
         assert isinstance(history, FileHistory)  # noqa: S101 - only they can be
         history = history.in_memory()
-        span, outcomes = _run(configs, history, until_ms, show, scores)
+        span, outcomes = run.through(history)
     return span, outcomes, history
 
 
-def _run(
-    configs: Sequence[CityConfig], history: History, until_ms: int | None, show: Show, scores: ScoreFile | None
-) -> tuple[Span, tuple[Outcome, ...]]:
-    trials = [Trial(config) for config in configs]
-    if scores is not None:
-        scores.attach(trials[0].engine)
-    tally = _Tally()
-    names: Sequence[str] = ()
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What to run; `through` may be called again with the same readings in another order."""
+
+    configs: Sequence[CityConfig]
+    until_ms: int | None
+    show: Show
+    scores: ScoreFile | None
+    selection: Selection | None
+    checkpoint: Checkpoint | None
+
+    def through(self, history: History) -> tuple[Span, tuple[Outcome, ...]]:
+        """Read, judge and count."""
+        selection = self.selection
+        trials = [
+            Trial(
+                config,
+                sensors=None if selection is None else selection.sensors,
+                alarms_only=selection is not None,
+                keeps=self.checkpoint is not None,
+            )
+            for config in self.configs
+        ]
+        if self.scores is not None:
+            self.scores.attach(trials[0].engine)
+        whole = history
+        if selection is not None:
+            history = whole.only(selection.sensors)
+            for trial in trials:
+                if extent := whole.extent({s.id for s in trial.config.sensors}):
+                    trial.begin(extent.first_ms)
+        tally, stream = self._from_checkpoint(trials, history)
+        names: Sequence[str] = ()
+        last_ms, at_last = -(2**62), 0
+        with ThreadPoolExecutor(len(trials), thread_name_prefix="trial") as pool:
+            for columns in ahead(stream):
+                names = columns.names
+                tally.add(columns)
+                _take(trials, columns, pool)
+                self.show(columns.share_done, tally.readings, trials[0].alarms)
+                if self.checkpoint is not None:
+                    first_ms, before_ms, last_ms = int(columns.time_ms[0]), last_ms, int(columns.time_ms[-1])
+                    same = at_last if first_ms == before_ms == last_ms else 0
+                    at_last = same + int((columns.time_ms == last_ms).sum())
+                    self.checkpoint.offer(partial(tally.place, at_last, is_sorted=history.is_sorted), trials)
+        return self._ended(trials, tally, names, whole)
+
+    def _from_checkpoint(self, trials: Sequence[Trial], history: History) -> tuple[_Tally, Iterator[Columns]]:
+        place = None if self.checkpoint is None else self.checkpoint.resume(trials, is_sorted=history.is_sorted)
+        if place is None:
+            return _Tally(), _without_first(history, 0)
+        rest = history.between(place.until_ms, history.until_ms)
+        return _Tally.at(place), _without_first(rest, place.at_last)
+
+    def _ended(
+        self, trials: Sequence[Trial], tally: _Tally, names: Sequence[str], whole: History
+    ) -> tuple[Span, tuple[Outcome, ...]]:
+        extent = whole.extent() if self.selection is not None else None
+        if not tally.readings and not (extent and extent.readings):
+            raise CityError("没有读数 no readings between these instants")
+        if tally.readings:
+            span = tally.span(names, lambda name: any(name in trial.table.index for trial in trials))
+            if len(span.unknown) == int((tally.seen > 0).sum()):
+                some = ", ".join(list(span.unknown)[:3])
+                raise CityError(
+                    f"none of the readings is of a configured sensor ({some} …): is this the right configuration?"
+                )
+        if extent is not None:  # the alarms stand against all that happened, not only what was looked at
+            counted = Span(readings=0, since_ms=0, until_ms=0, unknown={}, digest=str(tally.fingerprint))
+            span = replace(
+                span if tally.readings else counted,
+                since_ms=extent.first_ms,
+                until_ms=extent.last_ms,
+                skipped=extent.readings - tally.readings,
+            )
+        end_ms = span.until_ms if self.until_ms is None else max(self.until_ms, span.until_ms)
+        outcomes = tuple(self._told(trial.finish(end_ms)) for trial in trials)
+        if self.checkpoint is not None:
+            self.checkpoint.drop()
+        return replace(span, until_ms=end_ms), outcomes
+
+    def _told(self, outcome: Outcome) -> Outcome:
+        """Leave out the alarms of rules that only ran because others depend on them."""
+        if self.selection is None:
+            return outcome
+        told = self.selection.told
+        return replace(outcome, occurrences=tuple(o for o in outcome.occurrences if (o.rule, o.scope) in told))
+
+
+def _take(trials: Sequence[Trial], columns: Columns, pool: ThreadPoolExecutor) -> None:
+    """Give a portion to every trial, each on a thread; what two grade alike is graded once."""
+    first = trials[0]
+    if len(trials) == 1 or not all(first.grades_like(other) for other in trials[1:]):
+        list(pool.map(Trial.take, trials, repeat(columns)))
+        return
+    for trial in trials:
+        if (first_ms := trial.first_ms(columns)) is not None:
+            trial.begin(first_ms)
+    list(pool.map(Trial.step, trials, repeat(first.batch(columns)), repeat(int(columns.time_ms[-1]))))
+
+
+def _without_first(history: History, many: int) -> Iterator[Columns]:
+    """Yield the portions of a history but for its first `many` readings, which were taken before."""
     for columns in history:
-        if not len(columns):
-            continue
-        names = columns.names
-        tally.add(columns)
-        for trial in trials:
-            trial.take(columns)
-        show(columns.share_done, tally.readings, trials[0].alarms)
-    if not tally.readings:
-        raise CityError("没有读数 no readings between these instants")
-    span = tally.span(names, lambda name: any(name in trial.table.index for trial in trials))
-    if len(span.unknown) == int((tally.seen > 0).sum()):
-        some = ", ".join(list(span.unknown)[:3])
-        raise CityError(f"none of the readings is of a configured sensor ({some} …): is this the right configuration?")
-    end_ms = span.until_ms if until_ms is None else max(until_ms, span.until_ms)
-    return replace(span, until_ms=end_ms), tuple(trial.finish(end_ms) for trial in trials)
+        left = columns if not many else columns.cut(many)
+        many -= len(columns) - len(left)
+        if len(left):
+            yield left
 
 
 # ── readings around an alarm ────────────────────────────────────────────────────────────────────

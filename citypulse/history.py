@@ -46,9 +46,19 @@ class Columns:
     def __len__(self) -> int:
         return len(self.code)
 
+    def cut(self, first: int) -> Columns:
+        """Return the columns without their first readings."""
+        return _taken(self, slice(first, None))
+
+    def upto(self, many: int) -> Columns:
+        """Return the first readings."""
+        return _taken(self, slice(0, many))
+
 
 class History(ABC):
-    """A stream of Columns; iterate as often as needed."""
+    """A stream of Columns; iterate as often as needed. is_sorted: read whole into memory and sorted there."""
+
+    is_sorted = False
 
     def __init__(self, *, since_ms: int = -EVER_MS, until_ms: int = EVER_MS) -> None:
         """Only readings with since <= time < until."""
@@ -166,7 +176,7 @@ class FileHistory(History):
     ) -> None:
         """Nothing is opened before the first reading is asked for."""
         super().__init__(since_ms=since_ms, until_ms=until_ms)
-        self._paths, self._sort = tuple(paths), sort
+        self._paths, self.is_sorted = tuple(paths), sort
         self._names: list[str] = []
         self._codes: dict[str, int] = {}
 
@@ -176,7 +186,7 @@ class FileHistory(History):
             self._paths,
             since_ms=max(since_ms, self.since_ms),
             until_ms=min(until_ms, self.until_ms),
-            sort=self._sort,
+            sort=self.is_sorted,
         )
         narrowed._names, narrowed._codes = self._names, self._codes
         return narrowed
@@ -193,7 +203,7 @@ class FileHistory(History):
     def _columns(self) -> Iterator[Columns]:
         self.problems.clear()
         streams = [self._portions(path) for path in self._paths]
-        if self._sort:
+        if self.is_sorted:
             yield from _sorted(streams)
         elif len(streams) == 1:
             yield from _checked(streams[0], self._paths[0])

@@ -516,6 +516,22 @@ class OrderTemplate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmBudget:
+    """Upper bounds on the alarms of one duty desk ("": of all together); None is no bound. flood_share: 0 … 1."""
+
+    desk: str
+    officers: int = 1  # who share the load
+    per_10min: float | None = None
+    peak_10min: float | None = None
+    flood_share: float | None = None
+    per_day: float | None = None
+    chattering: int | None = None
+    standing: int | None = None
+    missed: int | None = None
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StormPlan:
     """When a duty desk is in an alarm flood (ISA-18.2: more than 10 new alarms in 10 min an operator, until under 5)."""
 
@@ -559,6 +575,7 @@ class CityConfig:
     windows: tuple[Mute, ...] = ()  # maintenance windows of the `windows:` section
     drills: Drills = field(default_factory=Drills)
     storm: StormPlan = field(default_factory=StormPlan)
+    budget: tuple[AlarmBudget, ...] = ()  # what rules may ask of the duty desks, checked by a backtest
     rotas: dict[str, Rota] = field(default_factory=dict)  # by team
     chains: dict[str, Chain] = field(default_factory=dict)
     profiles: dict[str, Profile] = field(default_factory=dict)

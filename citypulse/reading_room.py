@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from alerts.groups import situations
 from alerts.lifecycle import alarm_verbs, letter, order_verbs
 from citypulse.ledger import Ledger
-from citypulse.model import OrderState
+from citypulse.model import OrderState, Text
+from citypulse.situation_views import situations_view
 from citypulse.views import alarm_view, event_view, order_view, plain
 
+SITUATION_ALARMS_MAX = 20_000  # more open alarms than that are one situation: the city
 PAYLOAD_SHOWN = 2_000  # characters of a dead letter's payload that a list shows
 
 
@@ -47,6 +50,22 @@ class ReadingRoom:
         """Return one alarm, or None."""
         found = self._ledger.alarm(alarm_id)
         return None if found is None else alarm_view(found, isa=letter(found), allowed=alarm_verbs(found))
+
+    def situations(
+        self,
+        *,
+        areas: Mapping[str, Text] | None = None,
+        sites: Mapping[str, Text] | None = None,
+        rules: Mapping[str, Text] | None = None,
+    ) -> dict[str, Any]:
+        """Return what is going on: open alarms grouped by cause, asset and area, worst first, and who is in a storm.
+
+        The names are for titles; beside the service, where no configuration is read, ids stand for themselves.
+        """
+        found = self._ledger.alarms(state="retained", limit=SITUATION_ALARMS_MAX)
+        return situations_view(
+            situations(found, areas=areas, sites=sites, rules=rules), found, self._ledger.storms()
+        )
 
     def orders(self, *, open_only: bool, limit: int, team: str, state: str) -> list[dict[str, Any]]:
         """Return work orders, most serious and newest first; an unknown state matches none."""

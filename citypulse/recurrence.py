@@ -24,6 +24,8 @@ FREQUENCIES: Final = ("DAILY", "WEEKLY", "MONTHLY", "YEARLY")
 DAYS: Final = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 INTERVAL_MAX: Final = 366
 COUNT_MAX: Final = 1_000
+OPEN_S_MAX: Final = 7 * 86_400.0  # one opening of a window
+SERIES_S_MAX: Final = 366 * 86_400.0  # from a window's first opening to its end: looked through once a year
 TEXT_MAX: Final = 200
 _BYDAY: Final = re.compile(r"([+-]?[1-4])?(MO|TU|WE|TH|FR|SA|SU)")
 _LONGEST: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -110,8 +112,10 @@ def instant_ms(at: datetime, zone: ZoneInfo) -> int:
         return round(there.timestamp() * 1000)
     # The clock jumps over it. With fold=0 the offset is the one before the jump: `there` lies behind the jump.
     late = round(there.timestamp() * 1000)
-    early = late - round((at.replace(tzinfo=zone, fold=1).utcoffset() or timedelta()).total_seconds() * 1000) + round(
-        (found.utcoffset() or timedelta()).total_seconds() * 1000
+    early = (
+        late
+        - round((at.replace(tzinfo=zone, fold=1).utcoffset() or timedelta()).total_seconds() * 1000)
+        + round((found.utcoffset() or timedelta()).total_seconds() * 1000)
     )
     while late - early > 1:
         middle = (early + late) // 2

@@ -80,7 +80,7 @@ class Scribe:
         notices = self._notices(model.notices, walk(node, ["notices"]))
         events = None if model.events is None else self._events(model, node, rule)
         refused = any(step is not None and step.refused for step in steps)
-        if not (expect or raises or clears or levels or refused) and notices is None and events is None:
+        if not (model.expect or raises or clears or levels or refused) and notices is None and events is None:
             self._add("E402", node, "this test expects nothing: it would always pass", "add `expect:` or `raises:`")
         if len(self.report.found) > before:
             return None
@@ -194,7 +194,9 @@ class Scribe:
         else:
             scope, full, role = word, "alarm." + _ALARM_VERBS.get(verb, verb), _ROLES.get(verb, "duty")
             data = {**_said(model, verb, given["at_ms"]), **data}
-        if (scope or verb == "order") and not self._scope(scope, rule, walk(node, [verb if scope == word else "scope"])):
+        if (scope or verb == "order") and not self._scope(
+            scope, rule, walk(node, [verb if scope == word else "scope"])
+        ):
             return None
         name, role, unit = self._actor(model, node, role)
         key = f"{rule}|{scope}" if scope else ""
@@ -238,9 +240,7 @@ class Scribe:
             if level is not None and not self._level(level, walk(node, [scope]), mine):
                 continue
             made.append(
-                Expectation(
-                    at_ms=read_duration(model.at), rule=rule, scope=scope, wants=mine, place=str(node.origin)
-                )
+                Expectation(at_ms=read_duration(model.at), rule=rule, scope=scope, wants=mine, place=str(node.origin))
             )
         return made
 
@@ -265,7 +265,9 @@ class Scribe:
                 self._add("E101", node, "whose? no rule is named", "write `{rule: 1}`, or add `rule:` to the test")
             return {rule: said}
         if not isinstance(said, dict) or any(isinstance(n, bool) or not isinstance(n, int) for n in said.values()):
-            self._add("E102", node, "this must be a whole number, or one for each rule", "write for example `{rule: 1}`")
+            self._add(
+                "E102", node, "this must be a whole number, or one for each rule", "write for example `{rule: 1}`"
+            )
             return {}
         for word in said:
             self._rule(word, node.key(word) if isinstance(node, Table) else node)
@@ -331,4 +333,3 @@ def _instant(key: str, value: Any, at_ms: int) -> Any:
     if key.endswith("_ms") and isinstance(value, str):
         return {"at": at_ms + read_duration(value)}
     return value
-

@@ -7,10 +7,10 @@ reload is the service's own turn from one configuration to another. Only tests t
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -99,7 +99,7 @@ class Stage:
         self._desk = Desk(self._regime.config, self._regime.table)
         self.engine.begin(start_ms)
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -226,9 +226,7 @@ class Stage:
 
     def say(self, gateway: str, now_ms: int, *, is_offline: bool) -> None:
         """Let a gateway be heard without readings."""
-        self.tick(
-            now_ms, heard=GatewayHeard(gateway=[gateway], received_ms=[now_ms], is_offline=[is_offline])
-        )
+        self.tick(now_ms, heard=GatewayHeard(gateway=[gateway], received_ms=[now_ms], is_offline=[is_offline]))
 
     def restart(self, down_ms: int) -> None:
         """Throw everything away and stand up again from a snapshot and the ledger, after so long a downtime."""
@@ -259,6 +257,3 @@ class Stage:
     def live(self, key: str) -> Alarm | None:
         """Return the retained alarm of a key."""
         return self._desk.live(key)
-
-
-Load = Callable[[str], CityConfig]

@@ -1,4 +1,4 @@
-"""Plays a rule test on its stage and judges it: every expectation that does not hold, in words, with what was instead."""
+"""Plays a rule test on its stage and judges it: every expectation that does not hold, and what was instead."""
 
 from __future__ import annotations
 
@@ -207,7 +207,9 @@ def _historical(stage: Stage, expected: Expectation, where: str, wanted: Any) ->
 def _notices_so_far(stage: Stage, expected: Expectation, where: str, wanted: Any) -> str:
     key = f"{expected.rule}|{expected.scope}"
     counted = _notices(stage, lambda alarm: alarm.dedup_key == key)
-    return "" if counted == Counter(wanted) else f"{where}: notices {_tally(counted)}, expected {_tally(Counter(wanted))}"
+    return (
+        "" if counted == Counter(wanted) else f"{where}: notices {_tally(counted)}, expected {_tally(Counter(wanted))}"
+    )
 
 
 _SPECIAL: Final[dict[str, Callable[[Stage, Expectation, str, Any], str]]] = {
@@ -257,18 +259,16 @@ def _tally(counts: Counter[str]) -> str:
 
 
 def _events(test: RuleTest, stage: Stage) -> Iterator[str]:
-    happened = []
-    for event in stage.record.events:
-        alarm = stage.record.subjects.get(event.subject)
-        if alarm is not None and alarm.rule == test.rule:
-            happened.append((event, alarm.scope))
+    subjects = stage.record.subjects
+    happened = [e for e in stage.record.events if e.subject in subjects and subjects[e.subject].rule == test.rule]
     for k, (wanted, was) in enumerate(itertools.zip_longest(test.events or (), happened), 1):
-        if wanted is None:
-            yield f"event {k}: {_line(*was, test)}, expected no more"
-        elif was is None:
+        scope = "" if was is None else subjects[was.subject].scope
+        if wanted is None and was is not None:
+            yield f"event {k}: {_line(was, scope, test)}, expected no more"
+        elif was is None and wanted is not None:
             yield f"{_where(wanted.place, wanted.at_ms)} {wanted.event}: nothing more happened"
-        elif not _is(wanted, *was, test):
-            yield f"{_where(wanted.place, wanted.at_ms)} {wanted.event}: event {k} is {_line(*was, test)}"
+        elif wanted is not None and was is not None and not _is(wanted, was, scope, test):
+            yield f"{_where(wanted.place, wanted.at_ms)} {wanted.event}: event {k} is {_line(was, scope, test)}"
 
 
 def _is(wanted: Told, event: Event, scope: str, test: RuleTest) -> bool:

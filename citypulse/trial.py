@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from alerts.desk import Desk
 from citypulse.errors import CityError
@@ -33,16 +33,21 @@ from rules.backtest import Occurrence
 from rules.engine import Engine
 
 ALARMS_MAX = 1_000_000
+NOTHING = ReadingBatch.empty()
+BEAT_MS = 300_000  # how often the desk looks at its clocks when no rule has anything to say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one configuration made of it. orders, notices: how many the desk would have opened and sent."""
+    """What one configuration made of it.
+
+    orders, notices: how many the desk would have opened and sent; None where that was not run.
+    """
 
     config: CityConfig
     occurrences: tuple[Occurrence, ...]
-    orders: int
-    notices: int
+    orders: int | None
+    notices: int | None
 
 
 def calibrated(config: CityConfig) -> CityConfig:
@@ -53,8 +58,19 @@ def calibrated(config: CityConfig) -> CityConfig:
 class Trial:
     """One configuration with its live parts, standing where the readings taken so far have brought it."""
 
-    def __init__(self, config: CityConfig) -> None:
-        """Begin in a city where nothing has happened yet."""
+    def __init__(
+        self,
+        config: CityConfig,
+        *,
+        sensors: Collection[str] | None = None,
+        alarms_only: bool = False,
+        keeps: bool = False,
+    ) -> None:
+        """Begin in a city where nothing has happened yet.
+
+        sensors: only their readings count · alarms_only: no orders, no notices, which is quicker · keeps: remember
+        all transitions, so that `state` can be asked for.
+        """
         config = calibrated(config)
         self.config = config
         self.table = SensorTable.build(tuple(s.id for s in config.sensors), config.sensors)
@@ -66,30 +82,63 @@ class Trial:
             quantities=config.quantities,
             timezone=config.timezone,
         )
-        self.desk = Desk(config, self.table)
+        self._alarms_only = alarms_only
+        self.desk = Desk(_without_orders(config) if alarms_only else config, self.table)
         self._grader = Grader(Registry(config, self.table), QualityControl.of_config(config, self.table))
+        self._wanted = sensors
+        self._grading = ([(s.id, s.low, s.high, s.cadence_s) for s in config.sensors], config.quality)
+        self._keeps = keeps
+        self._transitions: list[Transition] = []
+        self._is_begun = False
+        self._beat_ms: int | None = None
         self._alarms: dict[str, Alarm] = {}
         self._hidden: set[str] = set()
         self._orders: set[str] = set()
         self._notices = 0
         self._now_ms = -(2**62)
         self._lut = np.empty(0, np.int32)
+        self._is_configured = np.empty(0, np.bool_)
 
     @property
     def alarms(self) -> int:
         """How many alarms there have been."""
         return len(self._alarms)
 
+    def grades_like(self, other: Trial) -> bool:
+        """Whether `batch` is the same for both, so that one of them need not grade."""
+        return self._grading == other._grading and self._wanted == other._wanted
+
+    def begin(self, first_ms: int) -> None:
+        """Let watchdogs' grace begin at the first reading of any configured sensor, also one that is not read."""
+        if not self._is_begun:
+            self.engine.begin(first_ms)
+            self._is_begun = True
+
+    def _learn(self, names: Sequence[str]) -> None:
+        known = [self.table.index.get(name, -1) for name in names[len(self._lut) :]]
+        wanted = [
+            -1 if self._wanted is not None and name not in self._wanted else k
+            for k, name in zip(known, names[len(self._lut) :], strict=True)
+        ]
+        self._lut = np.concatenate([self._lut, np.array(wanted, np.int32)])
+        self._is_configured = np.concatenate([self._is_configured, np.array(known, np.int32) >= 0])
+
+    def first_ms(self, columns: Columns) -> int | None:
+        """Return the instant of the first reading of a configured sensor; None when there is none here."""
+        if len(self._lut) < len(columns.names):
+            self._learn(columns.names)
+        mine = self._is_configured[columns.code]
+        return int(columns.time_ms[np.argmax(mine)]) if mine.any() else None
+
     def batch(self, columns: Columns) -> ReadingBatch:
         """Grade the readings of configured sensors as they would have been live; a worse recorded flag stays."""
         if len(self._lut) < len(columns.names):
-            fresh = [self.table.index.get(name, -1) for name in columns.names[len(self._lut) :]]
-            self._lut = np.concatenate([self._lut, np.array(fresh, np.int32)])
-        sensor = self._lut[columns.code]
+            self._learn(columns.names)
+        sensor, time_ms, value, given = self._lut[columns.code], columns.time_ms, columns.value.copy(), columns.quality
         mine = sensor >= 0
-        time_ms = columns.time_ms[mine]
-        graded = self._grader.grade(sensor[mine], time_ms, columns.value[mine], time_ms).batch
-        given = columns.quality[mine]
+        if not mine.all():
+            sensor, time_ms, value, given = sensor[mine], time_ms[mine], value[mine], given[mine]
+        graded = self._grader.grade(sensor, time_ms, value, time_ms).batch
         is_judged = given >= Quality.SUSPECT
         if is_judged.any():
             quality = np.where(is_judged, np.maximum(graded.quality, given), graded.quality)
@@ -100,23 +149,43 @@ class Trial:
         """Take readings in order of time; return the rules' transitions."""
         if not len(columns):
             return []
+        if not self._is_begun and (first_ms := self.first_ms(columns)) is not None:
+            self.begin(first_ms)
         return self.step(self.batch(columns), int(columns.time_ms[-1]))
 
     def step(self, batch: ReadingBatch, now_ms: int) -> list[Transition]:
         """Step engine and desk; the desk hears of each transition at the time it would have."""
+        if not self._is_begun:
+            if not len(batch):
+                return []  # nothing of ours has been heard yet: no grace runs
+            self.begin(int(batch.received_ms[0]))
         transitions = self.engine.step(batch, now_ms)
-        at = 0
-        for stamp_ms, group in groupby(transitions, key=lambda t: t.received_ms):
-            upto = int(np.searchsorted(batch.received_ms, stamp_ms, side="right"))
-            self._now_ms = max(self._now_ms, stamp_ms)
-            self._receive(list(group), batch.take(slice(at, upto)))
-            at = max(at, upto)
-        self._now_ms = max(self._now_ms, now_ms)
-        self._receive([], batch.take(slice(at, None)))
+        if self._keeps:
+            self._transitions += transitions
+        self._tell(transitions, now_ms)
         return transitions
 
-    def _receive(self, transitions: Sequence[Transition], batch: ReadingBatch) -> None:
-        effects = self.desk.receive(transitions, batch, (), self._now_ms)
+    def _tell(self, transitions: Sequence[Transition], now_ms: int) -> None:
+        """Tell the desk, which is given the time at fixed instants, however the readings were cut.
+
+        It is given no readings: they would only testify for orders whose repair was reported, and nobody repairs.
+        """
+        for stamp_ms, group in groupby(transitions, key=lambda t: t.received_ms):
+            self._pass_time(stamp_ms)
+            self._receive(list(group), stamp_ms)
+        self._pass_time(now_ms)
+
+    def _pass_time(self, now_ms: int) -> None:
+        if self._beat_ms is None:
+            self._beat_ms = -(-now_ms // BEAT_MS) * BEAT_MS
+        while not self._alarms_only and self._beat_ms <= now_ms:
+            if self._alarms:  # before the first alarm the desk has nothing to watch
+                self._receive([], self._beat_ms)
+            self._beat_ms += BEAT_MS
+        self._now_ms = max(self._now_ms, now_ms)
+
+    def _receive(self, transitions: Sequence[Transition], now_ms: int) -> None:
+        effects = self.desk.receive(transitions, NOTHING, (), now_ms)
         for number, alarm in effects.alarms.items():
             if number not in self._alarms and alarm.suppressed_by:
                 self._hidden.add(number)
@@ -129,14 +198,42 @@ class Trial:
     def finish(self, until_ms: int) -> Outcome:
         """Let deadlines up to `until_ms` pass and return what came of it all."""
         if until_ms > self._now_ms:
-            self.step(ReadingBatch.empty(), until_ms)
+            self.step(NOTHING, until_ms)
         found = [occurrence_of(a, is_hidden=number in self._hidden) for number, a in self._alarms.items()]
         return Outcome(
             config=self.config,
             occurrences=tuple(sorted(found, key=lambda o: (o.start_ms, o.rule, o.scope))),
-            orders=len(self._orders),
-            notices=self._notices,
+            orders=None if self._alarms_only else len(self._orders),
+            notices=None if self._alarms_only else self._notices,
         )
+
+    # ── standing still and going on ─────────────────────────────────────────────────────────────
+
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs. Only for a trial that keeps its transitions."""
+        return {
+            "engine": self.engine.state(),
+            "grader": self._grader.state(),
+            "is_begun": self._is_begun,
+            "now_ms": self._now_ms,
+            "transitions": msgspec.msgpack.encode(self._transitions),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Stand where a trial of the same configuration stood; only for one that has not begun.
+
+        The desk is told all transitions again: it is quick, and leaves nothing out.
+        """
+        self.engine.restore(state["engine"])
+        self._grader.restore(state["grader"])
+        self._is_begun = state["is_begun"]
+        self._transitions = msgspec.msgpack.decode(state["transitions"], type=list[Transition])
+        if self._is_begun:
+            self._tell(self._transitions, state["now_ms"])
+
+
+def _without_orders(config: CityConfig) -> CityConfig:
+    return replace(config, routes=(), rules=tuple(replace(rule, order=None) for rule in config.rules))
 
 
 def occurrence_of(alarm: Alarm, *, is_hidden: bool = False) -> Occurrence:

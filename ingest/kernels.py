@@ -22,7 +22,7 @@ QUARANTINED, DUPLICATE = int(Lane.QUARANTINED), int(Lane.DUPLICATE)
 GOOD, FAIL, MISSING = int(Quality.GOOD), int(Quality.FAIL), int(Quality.MISSING)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def base_quality(value: float, lane: int, low: float, high: float) -> int:
     """Return the flag of a reading by itself: missing, believable, or not (bounds are good)."""
     if lane == QUARANTINED:
@@ -32,7 +32,7 @@ def base_quality(value: float, lane: int, low: float, high: float) -> int:
     return GOOD if low <= value <= high else FAIL
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def grade(
     sensor: NDArray[np.int32],
     time_ms: I64,
@@ -77,7 +77,7 @@ def grade(
     return conflicts
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def regrade(
     sensor: NDArray[np.int32],
     time_ms: I64,

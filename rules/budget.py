@@ -31,9 +31,12 @@ class Overrun:
     what: Text
     is_: float
     bound: float
+    desk: str = ""  # "": all alarms together
+    origin: str = ""  # file:line of the budget, where a file gave it
 
     def __str__(self) -> str:
-        return f"{self.what.zh} {self.what.en}: {self.is_:.4g} > {self.bound:.4g}"
+        said = f"{self.what.zh} {self.what.en}: {self.is_:.4g} > {self.bound:.4g}"
+        return " · ".join(part for part in (self.desk, said, self.origin) if part)
 
 
 def check(budget: Budget, load: Load, judged: Score | None) -> tuple[Overrun, ...]:

@@ -192,7 +192,7 @@ class Engine:
     def _latch(self, n: int) -> int:
         """Run n samples through the latches; return how many outcomes there are in the scratch."""
         plan, scratch, traces = self.plan, self._scratch, self._traces
-        scratch.outcomes, changed, _ = kernels.latch_samples(
+        scratch.outcomes, changed = kernels.latch_samples(
             scratch.samples,
             n,
             plan.lanes,

@@ -11,7 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .detector import GOOD, HISTORY, LOSS, SUSPECT, TOUCH_AHEAD
+from .detector import GOOD, HISTORY, LOSS, SUSPECT, TOUCH_AHEAD, Quiet
+from .detectors.rate import POINTS_MAX
 from .quiet import Memories, is_taken
 
 Array = NDArray[Any]
@@ -23,6 +24,7 @@ READINGS_MAX = 16_384
 
 # model.Lane and model.Quality, as kernels see them
 LIVE_LANE, HISTORY_LANE = 0, 1
+QUIET_STUCK, QUIET_RATE = int(Quiet.STUCK), int(Quiet.RATE)
 QUALITY_GOOD, QUALITY_NOT_EVALUATED, QUALITY_SUSPECT = 1, 2, 3
 
 FEED = np.dtype(
@@ -65,8 +67,8 @@ def put(samples: Array, n: int, time_ms: int, x: float, reading: int, seen: int)
     return sample
 
 
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def touch(sensor: Array, first: Array, feeds: Array, begin: int, end: int) -> int:
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, inline="always")
+def touch(sensor: Array, first: Array, feeds: Array, lanes: Array, memories: Memories, begin: int, end: int) -> int:
     """Read what the coming readings will need, in loops so short that the processor waits for many rows at once.
 
     Rows of different sensors lie apart, so each would be waited for alone in the long loop that follows. Returns
@@ -79,6 +81,21 @@ def touch(sensor: Array, first: Array, feeds: Array, begin: int, end: int) -> in
         f = first[sensor[i]]
         if f < len(feeds):
             total += int(feeds[f]["lane"])
+    for i in range(begin, end):
+        s = sensor[i]
+        for f in range(first[s], first[s + 1]):
+            total += int(lanes[feeds[f]["lane"]]["turn"])
+            row = feeds[f]["row"]
+            if feeds[f]["quiet"] == QUIET_STUCK:
+                total += int(memories.stuck_runs[row]["points"])
+            elif feeds[f]["quiet"] == QUIET_RATE:
+                total += int(memories.rate_heads[row]["count"])
+    for i in range(begin, end):
+        s = sensor[i]
+        for f in range(first[s], first[s + 1]):
+            if feeds[f]["quiet"] == QUIET_RATE:
+                row = feeds[f]["row"]
+                total += int(memories.rate_rings[row, memories.rate_heads[row]["count"] % POINTS_MAX]["time_ms"])
     return total
 
 
@@ -108,8 +125,8 @@ def fan_out(
 ) -> tuple[int, int, int, int]:
     """Write samples from reading i and event e on until they are full or the batch ends; return (i, e, samples, _).
 
-    turn: the number of this slice · slopes: scratch. Afterwards `order[starts[d]:starts[d + 1]]` are the samples of detector d, in order. The sample array must
-    hold at least the widest sensor's feeds.
+    turn: the number of this slice · slopes: scratch. Afterwards `order[starts[d]:starts[d + 1]]` are the samples of
+    detector d, in order. The sample array must hold at least the widest sensor's feeds.
     """
     n = 0
     begun = i
@@ -120,7 +137,7 @@ def fan_out(
     while True:
         if i == touched:
             touched = min(i + TOUCH_AHEAD, readings)
-            total += touch(sensor, first, feeds, i, touched)
+            total += touch(sensor, first, feeds, lanes, memories, i, touched)
         if e < n_events and events[e]["before"] <= i:
             event = events[e]
             subject = event["subject"]

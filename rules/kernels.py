@@ -79,7 +79,10 @@ LANE = np.dtype(
         ("first_member", np.int32),
         ("members", np.int32),  # lanes it counts (composite), 0 for the others
         ("trace", np.int32),  # its row in the traces, or -1
-        ("turn", np.int32),  # slice of work in which it has samples waiting: its quiet path is closed until they are done
+        (
+            "turn",
+            np.int32,
+        ),  # slice of work in which it has samples waiting: its quiet path is closed until they are done
         ("level", np.uint8),  # highest latched: 1 red … 4 blue, 0 none
         ("late_level", np.uint8),
         ("unrest", np.uint8),
@@ -113,9 +116,10 @@ OUTCOME = np.dtype(
 )
 TOUCH_AHEAD = 256  # samples
 LIMITS_MAX = 64  # bits of `crossed`
+OUTCOMES_MAX = 4  # of one sample; it has three at most
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def breaches(x: float, side: int, limit: float) -> bool:
     """Whether x breaches the limit; equality is part of the side's word."""
     if side == AT_LEAST:
@@ -127,13 +131,13 @@ def breaches(x: float, side: int, limit: float) -> bool:
     return x <= limit
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def is_good(x: float, side: int, limit: float, deadband: float) -> bool:
     """Whether x would not breach even if moved towards the limit by the deadband."""
     return not breaches(x + deadband if side <= ABOVE else x - deadband, side, limit)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def lose_sight(latch: Any, gap: int) -> None:
     """Move one latch on a loss of data: never towards NORMAL, except a breach that was still waiting (reset)."""
     if latch["state"] == CLEARING:
@@ -145,7 +149,7 @@ def lose_sight(latch: Any, gap: int) -> None:
             latch["state"] = ACTIVE
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def judge(latch: Any, limit: Any, x: float, time_ms: int, seen: int) -> None:
     """Move one latch on one sample: the definition at the head of this file. A SUSPECT sample never clears."""
     state = latch["state"]
@@ -177,7 +181,7 @@ def grown(rows: Array) -> Any:
     return bigger
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def emit(
     out: Array,
     n: int,
@@ -190,10 +194,8 @@ def emit(
     breach_ms: int,
     limit: int,
     crossed: int,
-) -> Any:
-    """Write one outcome, growing the array when it is full."""
-    if n == len(out):
-        out = grown(out)
+) -> int:
+    """Write one outcome; return how many there are."""
     row = out[n]
     row["sample"] = k
     row["kind"] = kind
@@ -205,13 +207,13 @@ def emit(
     row["limit"] = limit
     row["crossed"] = crossed
     row["late"] = 0
-    return out, n + 1
+    return n + 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def settle(
     out: Array, n: int, k: int, lane: Any, rule: Any, limits: Array, latches: Array, x: float, time_ms: int
-) -> Any:
+) -> int:
     """After the latches have moved: find the lane's level, and emit RAISE, LEVEL or CLEAR if it changed."""
     was = lane["level"]
     level = 0
@@ -229,11 +231,12 @@ def settle(
             crossed |= np.uint64(1) << np.uint64(j)
     lane["unrest"] = (lane["unrest"] & NOT_LATCHED) | unrest
     if level == was:
-        return out, n
+        return n
     lane["level"] = level
     if level != 0 and (was == 0 or level < was):
         breach_ms = latches[lane["first_latch"] + decided]["since_ms"]
-        return emit(out, n, k, RAISE if was == 0 else LEVEL, lane, was, x, time_ms, breach_ms, decided, crossed)
+        kind = RAISE if was == 0 else LEVEL
+        return int(emit(out, n, k, kind, lane, was, x, time_ms, breach_ms, decided, crossed))
     # It fell: of the limits of the level it had, the one that let go last.
     good_ms = NEVER
     for j in range(rule["limits"]):
@@ -241,13 +244,14 @@ def settle(
         if limits[rule["first_limit"] + j]["level"] == was and latch["good_ms"] > good_ms:
             decided = j
             good_ms = latch["good_ms"]
-    return emit(out, n, k, CLEAR if level == 0 else LEVEL, lane, was, x, time_ms, good_ms, decided, crossed)
+    kind = CLEAR if level == 0 else LEVEL
+    return int(emit(out, n, k, kind, lane, was, x, time_ms, good_ms, decided, crossed))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def judge_late(
     out: Array, n: int, k: int, lane: Any, rule: Any, limits: Array, latches: Array, x: float, time_ms: int
-) -> Any:
+) -> int:
     """Note what a late sample shows, without touching the live latches: once per run, and again if the run worsens."""
     goes_on = (lane["unrest"] & LATE_RUN) != 0 and lane["late_ms"] < time_ms <= lane["late_ms"] + lane["gap_ms"]
     was = lane["late_level"] if goes_on else 0
@@ -273,13 +277,13 @@ def judge_late(
     if level != 0 and (was == 0 or level < was):
         lane["late_level"] = level
         breach_ms = latches[lane["first_latch"] + decided]["late_ms"]
-        out, n = emit(out, n, k, RAISE if was == 0 else LEVEL, lane, was, x, time_ms, breach_ms, decided, crossed)
+        n = emit(out, n, k, RAISE if was == 0 else LEVEL, lane, was, x, time_ms, breach_ms, decided, crossed)
         out[n - 1]["level"] = level
         out[n - 1]["late"] = 1
-    return out, n
+    return n
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def trace(lane: Any, traces: Array, counts: Array, free: Array, x: float, time_ms: int, seen: int) -> None:
     """Keep the last samples of lanes that are not at rest. `free` is a stack: free[0] rows lie in free[1:]."""
     row = lane["trace"]
@@ -303,7 +307,7 @@ def trace(lane: Any, traces: Array, counts: Array, free: Array, x: float, time_m
     counts[row] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def count_members(lane: Any, lanes: Array, members: Array) -> tuple[float, int, bool]:
     """Return how many of a composite's members are in alarm now, how that counts as a sample, and if one is blind.
 
@@ -323,8 +327,8 @@ def count_members(lane: Any, lanes: Array, members: Array) -> tuple[float, int, 
     return x, seen, is_dim
 
 
-@njit(cache=True, nogil=True)
-def latch_samples(
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def latch_some(
     samples: Array,
     n_samples: int,
     lanes: Array,
@@ -336,15 +340,18 @@ def latch_samples(
     counts: Array,
     free: Array,
     out: Array,
-) -> Any:
-    """Run `samples[:n_samples]` through their lanes' latches, in order; return (outcomes, how many, _).
+    begin: int,
+    n: int,
+) -> tuple[int, int, int]:
+    """Run samples from `begin` on through their lanes' latches until `out`, with `n` in it, is nearly full.
 
-    `out` is scratch to write into; a longer one comes back when it did not suffice.
+    Returns (next sample, outcomes, _).
     """
-    n = 0
     total = 0
-    for k in range(n_samples):
-        if k % TOUCH_AHEAD == 0:  # fetch the coming lanes' rows all at once (rules.fanout.touch)
+    for k in range(begin, n_samples):
+        if n + OUTCOMES_MAX > len(out):
+            return k, n, total
+        if k % TOUCH_AHEAD == 0 or k == begin:  # fetch the coming lanes' rows all at once (rules.fanout.touch)
             for ahead in range(k, min(k + TOUCH_AHEAD, n_samples)):
                 total += int(lanes[samples[ahead]["lane"]]["unrest"])
         sample = samples[k]
@@ -363,11 +370,11 @@ def latch_samples(
         if seen >= OVERDUE:  # a watchdog: its deadline is its on-delay, being heard its recovery
             latches[first]["state"] = ACTIVE if seen == OVERDUE else NORMAL
             latches[first]["since_ms"] = latches[first]["good_ms"] = sample["time_ms"]
-            out, n = settle(out, n, k, lane, rule, limits, latches, x, sample["time_ms"])
+            n = settle(out, n, k, lane, rule, limits, latches, x, sample["time_ms"])
             continue
         if seen == HISTORY:
             if lane["members"] == 0:
-                out, n = judge_late(out, n, k, lane, rule, limits, latches, x, sample["time_ms"])
+                n = judge_late(out, n, k, lane, rule, limits, latches, x, sample["time_ms"])
             continue
 
         is_dim = False
@@ -382,10 +389,10 @@ def latch_samples(
             for j in range(first, last):
                 lose_sight(latches[j], rule["gap"])
             told_ms = sample["time_ms"]
-            out, n = settle(out, n, k, lane, rule, limits, latches, lane["last_x"], told_ms)
+            n = settle(out, n, k, lane, rule, limits, latches, lane["last_x"], told_ms)
             if lane["level"] != 0 and (lane["unrest"] & STALE) == 0:
                 lane["unrest"] |= STALE
-                out, n = emit(out, n, k, DATA_LOSS, lane, lane["level"], np.nan, told_ms, lane["last_ms"], -1, 0)
+                n = emit(out, n, k, DATA_LOSS, lane, lane["level"], np.nan, told_ms, lane["last_ms"], -1, 0)
             lane["unrest"] |= BLIND
             trace(lane, traces, counts, free, np.nan, told_ms, seen)
             continue
@@ -393,7 +400,7 @@ def latch_samples(
             continue
         if seen == GOOD and not is_dim:
             if lane["unrest"] & STALE:
-                out, n = emit(out, n, k, DATA_BACK, lane, lane["level"], x, time_ms, time_ms, -1, 0)
+                n = emit(out, n, k, DATA_BACK, lane, lane["level"], x, time_ms, time_ms, -1, 0)
             lane["unrest"] &= SEEING
         if lane["last_ms"] != NEVER and time_ms - lane["last_ms"] > lane["gap_ms"]:
             for j in range(first, last):
@@ -402,9 +409,37 @@ def latch_samples(
             judge(latches[first + j], limits[rule["first_limit"] + j], x, time_ms, seen)
         lane["last_ms"] = time_ms
         lane["last_x"] = x
-        out, n = settle(out, n, k, lane, rule, limits, latches, x, time_ms)
+        n = settle(out, n, k, lane, rule, limits, latches, x, time_ms)
         if is_dim and lane["level"] != 0 and (lane["unrest"] & STALE) == 0:
             lane["unrest"] |= BLIND | STALE
-            out, n = emit(out, n, k, DATA_LOSS, lane, lane["level"], np.nan, time_ms, time_ms, -1, 0)
+            n = emit(out, n, k, DATA_LOSS, lane, lane["level"], np.nan, time_ms, time_ms, -1, 0)
         trace(lane, traces, counts, free, x, time_ms, seen)
-    return out, n, total
+    return n_samples, n, total
+
+
+@njit(cache=True, nogil=True)
+def latch_samples(
+    samples: Array,
+    n_samples: int,
+    lanes: Array,
+    latches: Array,
+    rules: Array,
+    limits: Array,
+    members: Array,
+    traces: Array,
+    counts: Array,
+    free: Array,
+    out: Array,
+) -> Any:
+    """Run `samples[:n_samples]` through their lanes' latches, in order; return (outcomes, how many).
+
+    `out` is scratch to write into; a longer one comes back when it did not suffice.
+    """
+    k = n = 0
+    while True:
+        k, n, _ = latch_some(
+            samples, n_samples, lanes, latches, rules, limits, members, traces, counts, free, out, k, n
+        )
+        if k == n_samples:
+            return out, n
+        out = grown(out)

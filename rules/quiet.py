@@ -15,6 +15,7 @@ from numba import njit
 
 from .detector import CALM, LOUD, MUTE, Array, Detector, Layout, Quiet
 from .detectors import forecast, neighbours, rain_context, rate, stuck, sudden_change, water_class
+from .kernels import BLIND
 
 _VALUE, _STUCK, _RATE, _COMPOSITE = int(Quiet.VALUE), int(Quiet.STUCK), int(Quiet.RATE), int(Quiet.COMPOSITE)
 _NEIGHBOURS, _RAIN = int(Quiet.NEIGHBOURS), int(Quiet.RAIN_CONTEXT)
@@ -64,7 +65,7 @@ def memories(detectors: Sequence[Detector], layouts: Sequence[Layout]) -> Memori
     }
     parts = {quiet: found.get(quiet) or blank([]) for quiet, blank in own.items()}
     arrays = {quiet: (*part.params, *part.memory) for quiet, part in parts.items()}
-    return Memories(
+    ordered: tuple[Array, ...] = (
         *arrays[Quiet.STUCK],
         *arrays[Quiet.RATE],
         near_rules,
@@ -75,16 +76,19 @@ def memories(detectors: Sequence[Detector], layouts: Sequence[Layout]) -> Memori
         *arrays[Quiet.FORECAST],
         *arrays[Quiet.SUDDEN_CHANGE],
     )
+    return Memories(*ordered)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def members_rest(lane: Any, lanes: Array, members: Array, turn: int) -> bool:
-    """Whether no member of a composite is in alarm or blind, nor may become so by a sample that is still waiting."""
-    for m in range(lane["first_member"], lane["first_member"] + lane["members"]):
-        member = lanes[members[m]]
-        if member["level"] != 0 or member["unrest"] != 0 or member["turn"] == turn:
-            return False
-    return True
+def count_alarms(lane: Any, lanes: Array, members: Array, turn: int) -> int:
+    """Return how many members of a composite are in alarm; -1 when one is blind or has a sample waiting."""
+    count = 0
+    for k in range(lane["first_member"], lane["first_member"] + lane["members"]):
+        member = lanes[members[k]]
+        if member["unrest"] & BLIND or member["turn"] == turn:
+            return -1
+        count += member["level"] != 0
+    return count
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False, inline="always")
@@ -113,8 +117,9 @@ def is_taken(
     elif kind == _RATE:
         found, x = rate.rests(time_ms, x, m.rate_rules[feed["rule"]], m.rate_heads[row], m.rate_rings[row])
     elif kind == _COMPOSITE:
-        found = CALM if low < 0.0 < high and members_rest(lane, lanes, members, turn) else LOUD
-        x = 0.0
+        count = count_alarms(lane, lanes, members, turn)
+        found = CALM if count >= 0 and low < count < high else LOUD
+        x = float(count)
     elif kind == _NEIGHBOURS:
         rule_row = m.near_rules[feed["rule"]]
         found, x = neighbours.rests(time_ms, x, slot, rule_row, m.near_beyond[row], m.near_heard[row])

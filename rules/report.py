@@ -47,8 +47,30 @@ class Part:
     load: Load
     judged: Score | None
     rows: Sequence[Row]
-    orders: int
-    notices: int
+    orders: int | None
+    notices: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What a what-if ran, ids of rules: that differ, that depend on those, and that those depend on."""
+
+    differ: tuple[str, ...]
+    reached: tuple[str, ...]
+    needed: tuple[str, ...]
+
+    @property
+    def said(self) -> Text:
+        """It in a sentence."""
+        differ = ", ".join(self.differ) or "–"
+        zh, en = f"只评估有变动的规则：{differ}", f"Only the rules that differ were judged: {differ}"
+        if self.reached:
+            zh += f"；受其影响的：{', '.join(self.reached)}"
+            en += f"; and what depends on them: {', '.join(self.reached)}"
+        if self.needed:
+            zh += f"；为此也运行了：{', '.join(self.needed)}"
+            en += f"; run for their sake: {', '.join(self.needed)}"
+        return Text(zh=f"{zh}。", en=f"{en}. Everything: --rules all")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +89,9 @@ class Report:
     changes: Sequence[Difference] = ()
     plots: Mapping[int, Plot] = field(default_factory=dict)
     overruns: Sequence[Overrun] = ()
+    ran: Ran | None = None  # None: everything
+    desks: Sequence[tuple[str, Load]] = ()  # what each duty desk would have had
+    skipped: int = 0  # readings nothing that was run looks at
 
 
 def verdict_of(report: Report) -> Text:
@@ -96,8 +121,10 @@ def page(report: Report, clock: Callable[[int], str]) -> str:
         f'<p class="eyebrow">回测报告 Backtest · {_both(report.city)}</p>',
         f'<h1 class="{"bad" if report.overruns else ""}">{escape(verdict.zh)}<small>{escape(verdict.en)}</small></h1>',
         f"<p>{escape(span)} · {report.readings:,} 条读数 readings</p>",
+        "" if report.ran is None else f'<p class="cap">{_both(report.ran.said)}</p>',
         _overruns(report.overruns),
         _figures(report),
+        _desks(report),
         _days(report),
     ]
     if report.new.judged is not None:
@@ -142,9 +169,12 @@ def _figures(report: Report) -> str:
         ("抖动源 chattering sources (≥3/min) <small>0</small>", lambda p: f"{len(p.load.chattering)}"),
         ("常立 standing over 24 h <small>&lt; 5</small>", lambda p: f"{p.load.standing}"),
         ("最忙十源占比 ten busiest sources", lambda p: f"{100 * p.load.top_share:.0f} %"),
-        ("工单 work orders", lambda p: f"{p.orders:,}"),
-        ("通知 notices", lambda p: f"{p.notices:,}"),
     ]
+    if new.orders is not None:
+        measures += [
+            ("工单 work orders", lambda p: f"{p.orders:,}"),
+            ("通知 notices", lambda p: f"{p.notices:,}"),
+        ]
     if new.judged is not None:
         measures += [
             ("标注事件捕获 incidents caught", lambda p: _of(p.judged, Verdict.CAUGHT)),
@@ -168,13 +198,43 @@ def _lead(lead_ms: int | None) -> str:
     return f"{duration(abs(lead_ms) / 1000)} {word}"
 
 
+def _desks(report: Report) -> str:
+    if not report.desks:
+        return ""
+    rows = [
+        _row(
+            [
+                escape(name),
+                str(load.officers),
+                f"{load.alarms:,}",
+                number(load.per_day),
+                number(load.mean_per_period),
+                number(load.peak_per_period),
+                f"{100 * load.flood_share:.2f} %",
+                str(len(load.chattering)),
+                str(load.standing),
+            ]
+        )
+        for name, load in report.desks
+    ]
+    head = ["值班台 desk", "人数 officers", "告警 alarms", "每日 a day", "每10分钟 per 10 min", "最忙 peak"]
+    head += ["洪水 flood", "抖动 chattering", "常立 &gt;24 h"]
+    return (
+        f"<h2>各值班台负荷 Load of each duty desk</h2><table><thead>{_row(head, 'th')}</thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
 def _days(report: Report) -> str:
     if len(report.new.load.by_day) < 2:
         return ""
-    old = "" if report.old is None else bars(report.old.load.by_day, label="旧 每日告警 old, alarms per day")
+    new_days = report.new.load.by_day
+    old_days = () if report.old is None else report.old.load.by_day
+    old = bars(old_days, label="旧 每日告警 old, alarms per day", beside=new_days) if old_days else ""
+    new = bars(new_days, label="新 每日告警 new, alarms per day", beside=old_days)
     return (
         f"<h2>每日告警 Alarms per day</h2>{old and '<p class=cap>旧 old</p>'}{old}"
-        f"<p class=cap>新 new</p>{bars(report.new.load.by_day, label='新 每日告警 new, alarms per day')}"
+        f"<p class=cap>新 new · 最多 most {max((*new_days, *old_days))}</p>{new}"
     )
 
 
@@ -273,10 +333,12 @@ def _chatter(part: Part) -> str:
 
 
 def _method(report: Report) -> str:
-    facts = [f"读数 readings: {report.source}", f"读数摘要 digest (blake2b): {report.digest}"]
+    facts = [f"读数 readings: {report.source}", f"读数指纹 fingerprint: {report.digest}"]
     for word, part in (("新 new", report.new), ("旧 old", report.old)):
         if part is not None:
             facts.append(f"{word}: {part.file} · sha256 {part.fingerprint}")
+    if report.skipped:
+        facts.append(f"无需读取 readings nothing that was run looks at: {report.skipped:,}")
     if report.unknown:
         total = sum(report.unknown.values())
         some = ", ".join(list(report.unknown)[:5])

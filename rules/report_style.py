@@ -13,7 +13,7 @@ h1.bad{color:#c1121f}h2{font-size:1.1rem;margin:1.8rem 0 .4rem}h3{font-size:1rem
 .eyebrow,.cap{color:var(--soft);font-size:.85rem;margin:.2rem 0}
 .over{border:2px solid #c1121f;padding:.2rem 1rem;margin:1rem 0}.over h2{margin:.4rem 0}
 table{border-collapse:collapse;width:100%;font-size:.85rem}th,td{text-align:left;padding:.25rem .5rem;
- border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
+ border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:break-word}
 th{color:var(--soft);font-weight:600}table.figures{max-width:44rem}table.figures small{color:var(--soft)}
 .p1{color:#c1121f}.p2{color:#b35600}.p3{color:#7a5f00}.p4{color:#1d5fbf}.en{font-size:.85em}
 .missed{color:#c1121f;font-weight:600}.standing{color:#7a5f00}
@@ -22,6 +22,9 @@ svg.plot{width:100%;max-width:44rem;height:auto}svg.bars{width:100%;max-width:44
 svg.bars rect{fill:#33475b}.frame{fill:none;stroke:#8795a3;stroke-width:1}
 .trace{fill:none;stroke:#16202a;stroke-width:1.3;stroke-linejoin:round}
 .tick{font-size:10px;fill:#5b6875}.tick.end{text-anchor:end}.method{font-size:.8rem;color:var(--soft);overflow-wrap:anywhere}
+@media screen and (max-width:48rem){body{margin:1rem auto}table{display:block;overflow-x:auto;white-space:nowrap}
+ table.figures{white-space:normal}table.figures td+td,table.figures th+th{white-space:nowrap}
+ svg.plot .tick{font-size:14px}}
 @media print{@page{size:A4;margin:14mm}body{margin:0;max-width:none;font-size:11px}thead{display:table-header-group}
  tr,figure{break-inside:avoid}h2,h3{break-after:avoid}}
 """

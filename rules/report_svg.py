@@ -144,11 +144,15 @@ def _trace(plot: Plot, x: Callable[[float], float], y: Callable[[float], float])
     return parts
 
 
-def bars(counts: Sequence[int], *, label: str, most: int = 400) -> str:
-    """Return bars of alarms per day; more than `most` days are summed in groups."""
+def bars(counts: Sequence[int], *, label: str, most: int = 400, beside: Sequence[int] = ()) -> str:
+    """Return bars of alarms per day; more than `most` days are summed in groups.
+
+    beside: the counts these are compared with, drawn to the same scale.
+    """
     step = -(-len(counts) // most) if counts else 1
     grouped = [sum(counts[k : k + step]) for k in range(0, len(counts), step)]
-    top = max(grouped, default=0) or 1
+    others = [sum(beside[k : k + step]) for k in range(0, len(beside), step)]
+    top = max((*grouped, *others), default=0) or 1
     wide = max(2.0, min(14.0, 600 / max(1, len(grouped))))
     head = f'<svg class="bars" viewBox="0 0 {wide * len(grouped):.0f} 44" preserveAspectRatio="none" role="img" '
     parts = [head + f'aria-label="{escape(label)}"><title>{escape(label)}</title>']

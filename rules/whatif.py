@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from citypulse.model import CityConfig, Rule
+from citypulse.model import CityConfig, Origin, Rule
 
 from .compile import places
 from .detectors import DETECTORS
@@ -63,7 +63,7 @@ class Selection:
 def select(new: CityConfig, old: CityConfig) -> Selection:
     """Compare two configurations and choose what to run."""
     both = _lanes(new), _lanes(old)
-    whole = _surroundings(new) != _surroundings(old) or (new.quality is not None and new.sensors != old.sensors)
+    whole = _surroundings(new) != _surroundings(old) or (new.quality is not None and _sensors(new) != _sensors(old))
     keys = both[0].keys() | both[1].keys()
     differs = {k for k in keys if whole or _sameness(both[0], k) != _sameness(both[1], k)}
     reached = set(differs)
@@ -98,7 +98,21 @@ def select(new: CityConfig, old: CityConfig) -> Selection:
 
 def _surroundings(config: CityConfig) -> tuple[Any, ...]:
     """Return what every rule may depend on."""
-    return (config.sites, config.gateways, config.quality, config.windows, config.timezone)
+    sites, gateways = map(_unplaced, config.sites.values()), map(_unplaced, config.gateways.values())
+    windows = map(_unplaced, config.windows)
+    return (*sites, *gateways, *windows, config.quality, config.timezone)
+
+
+_NOWHERE = Origin(file="", line=0)
+
+
+def _sensors(config: CityConfig) -> list[Any]:
+    return [_unplaced(s) for s in config.sensors]
+
+
+def _unplaced(noun: Any) -> Any:
+    """Return a noun without where it is written."""
+    return replace(noun, origin=_NOWHERE) if hasattr(noun, "origin") else noun
 
 
 def _sameness(lanes: Mapping[Key, _Lane], key: Key) -> tuple[Any, ...] | None:
@@ -119,7 +133,7 @@ def _restricted(config: CityConfig, kept: set[Key]) -> CityConfig:
 
 
 def _lanes(config: CityConfig) -> dict[Key, _Lane]:
-    city = City(sensors={s.id: s for s in config.sensors}, sites=config.sites)
+    city = City(sensors={s.id: _unplaced(s) for s in config.sensors}, sites=config.sites)
     by_gateway: dict[str, list[str]] = defaultdict(list)
     for sensor in config.sensors:
         by_gateway[sensor.gateway].append(sensor.id)

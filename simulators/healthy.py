@@ -87,6 +87,9 @@ SIGNALS: dict[str, Signal] = {
     "h2s": Signal(level=lambda m: 0.4 + 0.4 * m.character + 0.1 * m.slow(6.0), noise=0.05, step=0.1, floor=0),
     "o2": Signal(level=lambda m: 20.75 + 0.1 * m.character + 0.02 * m.slow(8.0), noise=0.02, step=0.01),
     "pressure": Signal(level=lambda m: 205 + 20 * m.character - 4 * m.traffic() + 0.8 * m.slow(4.0), noise=0.25, step=0.1),
+    # a household's meter: 150 to 250 litres a day, all of them between six in the morning and ten at night
+    "water": Signal(level=lambda m: 100 + (0.15 + 0.1 * m.character) * (np.floor((m.time_ms + (m.lon * 240_000).astype(np.int64)) / DAY_MS) - 20_000 + np.clip((m.hour - 6) / 16, 0, 1)), noise=0.0, step=0.001, floor=0),
+    "signal": Signal(level=lambda m: 60 + 30 * m.character + 4 * m.slow(6.0), noise=1.0, step=1, floor=0),
     # road: ground that hardly moves
     "settlement": Signal(level=lambda m: 1 + 3 * m.character + 0.15 * m.slow(72.0), noise=0.05, step=0.1),
     "moisture": Signal(level=lambda m: 18 + 6 * m.character + 0.15 * np.minimum(m.wet(24.0), 40) + 0.3 * m.slow(24.0), noise=0.1, step=0.1, floor=0),

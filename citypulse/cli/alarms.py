@@ -16,13 +16,21 @@ from .show import data_option, finish, json_option, level_text, print_json, prin
 @click.option("--all", "show_all", is_flag=True, help="Also those that have ended")
 @click.option("--domain", default="", help="water, road, gas or flood")
 @click.option("--limit", default=200, show_default=True, type=click.IntRange(1, 100_000))
+@click.option("--grouped", is_flag=True, help="As situations: by cause, asset and area, worst first")
 @click.pass_context
-def command(ctx: click.Context, data_dir: Path, as_json: bool, show_all: bool, domain: str, limit: int) -> None:
+def command(
+    ctx: click.Context, data_dir: Path, as_json: bool, show_all: bool, domain: str, limit: int, grouped: bool
+) -> None:
     """List alarms, most serious and newest first."""
     if ctx.invoked_subcommand is not None:
         return
     from citypulse.reading_room import ReadingRoom
 
+    if grouped:
+        from .situations import show
+
+        show(data_dir, as_json=as_json, limit=limit)
+        return
     with ReadingRoom.beside(data_dir) as room:
         rows = room.alarms(open_only=not show_all, limit=limit, domain=domain, since_ms=None)
     if as_json:

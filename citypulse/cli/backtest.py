@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,20 @@ DAYS_SHOWN = 60
 @click.option("--budget-chattering", type=int, help="At most this many chattering sources")
 @click.option("--budget-standing", type=int, help="At most this many alarms standing over 24 h")
 @click.option("--budget-missed", type=int, help="At most this many labelled incidents missed")
+@click.option(
+    "--rules",
+    "which",
+    type=click.Choice(["changed", "all"]),
+    help="With --against: judge only rules that differ and what depends on them, or all [default: changed, but all "
+    "where --alarms, --scores, --labels or a budget ask about everything]",
+)
+@click.option(
+    "--checkpoint",
+    "checkpoint_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Keep here what --resume needs [default: beside --alarms]",
+)
+@click.option("--resume", is_flag=True, help="Go on where a backtest with this checkpoint was stopped")
 @json_option
 def command(
     config_path: Path,
@@ -54,6 +69,9 @@ def command(
     scores_path: Path | None,
     report_path: Path | None,
     officers: int,
+    which: str | None,
+    checkpoint_path: Path | None,
+    resume: bool,
     as_json: bool,
     **budget: Any,
 ) -> None:
@@ -65,10 +83,12 @@ def command(
     from citypulse.app import extensions
     from citypulse.backtest_report import LocalTime, as_dict, build, write_alarms
     from citypulse.backtesting import backtest
+    from citypulse.checkpoint import Checkpoint
     from citypulse.config import load_city
     from citypulse.scores import ScoreFile
     from rules.budget import Budget
     from rules.report import page
+    from rules.whatif import select
 
     known = extensions()
     config = load_city(config_path, known)
@@ -87,13 +107,29 @@ def command(
     labels = None if labels_path is None else labels_in(labels_path, configs)
     if bounds.missed is not None and labels is None:
         raise click.UsageError("--budget-missed needs --labels")
+    if which == "changed" and old is None:
+        raise click.UsageError("--rules changed needs --against: changed since what?")
+    asks_of_all = alarms_path or scores_path or labels_path or bounds != Budget() or config.budget
+    selection = None
+    if old is not None and (which or ("all" if asks_of_all else "changed")) == "changed":
+        selection = select(config, old)
+        configs = [selection.new, selection.old]
+    if checkpoint_path is None and alarms_path is not None and scores_path is None:
+        checkpoint_path = alarms_path.with_name(alarms_path.name + ".checkpoint")
+    if resume and checkpoint_path is None:
+        raise click.UsageError("--resume needs --checkpoint or --alarms: they say where the checkpoint is")
+    if checkpoint_path is not None and scores_path is not None:
+        raise click.UsageError("--scores is written as it goes and cannot be resumed: leave out --checkpoint")
     with opened((*files, *more), data_dir, store_text, since_ms=since_ms, until_ms=until_ms) as (recorded, source):
-        with progress("回测 backtest") as show:
-            if scores_path is None:
-                span, outcomes, history = backtest(configs, recorded, show=show)
-            else:
-                with ScoreFile(scores_path) as scores:
-                    span, outcomes, history = backtest(configs, recorded, show=show, scores=scores)
+        question = [recorded.identity(), *(c.fingerprint for c in configs), "all" if selection is None else "changed"]
+        checkpoint = None
+        if checkpoint_path is not None:
+            checkpoint = Checkpoint(checkpoint_path, "\n".join(question), goes_on=resume)
+        with progress("回测 backtest") as show, ExitStack() as stack:
+            scores = None if scores_path is None else stack.enter_context(ScoreFile(scores_path))
+            span, outcomes, history = backtest(
+                configs, recorded, show=show, scores=scores, selection=selection, checkpoint=checkpoint
+            )
         for problem in history.problems[:20]:
             click.echo(str(problem), err=True)
         report = build(
@@ -107,6 +143,7 @@ def command(
             officers=officers,
             early_ms=round(early_s * 1000),
             with_plots=report_path is not None,
+            selection=selection,
         )
     if alarms_path is not None:
         write_alarms(alarms_path, outcomes[0].occurrences)
@@ -146,6 +183,8 @@ def _print(report: Report) -> None:
 
     verdict = verdict_of(report)
     click.echo(f"{verdict.zh}\n{verdict.en}")
+    if report.ran is not None:
+        click.echo(f"{report.ran.said.zh}\n{report.ran.said.en}")
     parts = [report.new] if report.old is None else [report.old, report.new]
 
     def line(name: str, tell: Any) -> list[str]:
@@ -160,8 +199,9 @@ def _print(report: Report) -> None:
         line("洪水占比 in flood", lambda p: f"{100 * p.load.flood_share:.2f} %"),
         line("抖动源 chattering", lambda p: len(p.load.chattering)),
         line("常立 over 24 h", lambda p: p.load.standing),
-        line("工单 work orders", lambda p: p.orders),
     ]
+    if report.new.orders is not None:
+        rows.append(line("工单 work orders", lambda p: p.orders))
     if report.new.judged is not None:
         rows += [
             line("捕获 caught", lambda p: f"{p.judged.count(Verdict.CAUGHT)}/{len(p.judged.findings)}"),

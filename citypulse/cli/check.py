@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from .export import FAR_MS
+from .recorded import READINGS, opened, progress
 from .show import json_option, print_json
 
 if TYPE_CHECKING:
@@ -19,14 +22,26 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(path_type=Path), default=Path("sensors.yaml"))
 @json_option
 @click.option("--strict", is_flag=True, help="Warnings count as findings too")
-def command(file: Path, as_json: bool, strict: bool) -> None:
+@click.option("--readings", "files", multiple=True, type=READINGS, help="Hold its `budget:` against this history, too")
+@click.option("--data", "data_dir", type=click.Path(path_type=Path, file_okay=False), help="… or against a store's")
+def command(file: Path, as_json: bool, strict: bool, files: tuple[Path, ...], data_dir: Path | None) -> None:
     """Check a configuration file with all it includes; exit 0 when it is good, 1 when there are findings."""
     from citypulse.app import extensions
     from citypulse.config import inspect_city
+    from citypulse.config.untested import untested_rules
 
     if not file.is_file():
         raise click.UsageError(f"there is no file {file}")
     loaded = inspect_city(file, extensions())
+    if loaded.city is not None:
+        loaded = replace(loaded, diagnostics=(*loaded.diagnostics, *untested_rules(loaded)))
+        if files or data_dir is not None:
+            from citypulse.budget_lint import over_budget
+
+            recorded = opened(files, data_dir, "duckdb", since_ms=0, until_ms=FAR_MS)
+            with recorded as (history, _), progress("预算 budget") as show:
+                over = over_budget(loaded, history, show=show)
+            loaded = replace(loaded, diagnostics=(*loaded.diagnostics, *over))
     if as_json:
         print_json(_as_dict(loaded))
     else:

@@ -75,7 +75,7 @@ def _explain_sensor(sensor: str, file: Path, *, as_json: bool) -> None:
 def lines_of(explained: SensorExplained) -> list[str]:
     """Write an explanation as aligned lines: what, value, where it was said."""
     head = f"{explained.sensor}  {explained.name_zh} {explained.name_en} · {explained.site_zh} {explained.site_en}"
-    lines = [head, *_table(explained.said)]
+    lines = [head, *_table(explained.said), "", "quality control 质量控制", *_table(explained.quality)]
     for rule in explained.rules:
         lines += ["", f"{rule.id}  {rule.name_zh} {rule.name_en}  ({rule.detector}, version {rule.version})"]
         lines += [f"  said at {rule.origin}" + "".join(f", overridden at {o}" for o in rule.overrides)]

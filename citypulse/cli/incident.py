@@ -56,6 +56,7 @@ def _gathered(number: str, data_dir: Path) -> dict[str, Any] | None:
 def _beside(number: str, data_dir: Path) -> dict[str, Any] | None:
     from citypulse.app import extensions
     from citypulse.clock import SystemClock
+    from citypulse.evidence import EvidenceStore
     from citypulse.incident import gather
     from citypulse.ledger import Ledger
     from citypulse.reloading import config_in_force
@@ -71,6 +72,7 @@ def _beside(number: str, data_dir: Path) -> dict[str, Any] | None:
                 lambda at_ms: config_in_force(ledger, at_ms, extensions()),
                 number,
                 now_ms=SystemClock().now_ms(),
+                photo=EvidenceStore(data_dir).get,
             )
         finally:
             store.close()

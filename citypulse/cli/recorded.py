@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from citypulse.history import History
 
 CONFIG = click.Path(path_type=Path, exists=True, dir_okay=False)
+LINE_EVERY_S = 5.0
 READINGS = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -71,7 +73,10 @@ def opened(
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[float, int, int], None]]:
-    """Show progress on stderr: share, readings, rate, alarms so far, time left."""
+    """Show progress on stderr: share, readings, rate, alarms, time left; a line now and then where no terminal is."""
+    if not sys.stderr.isatty():
+        yield _by_line(what)
+        return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     from citypulse.clock import monotonic_s
@@ -93,3 +98,27 @@ def progress(what: str) -> Iterator[Callable[[float, int, int], None]]:
             bar.update(task, completed=share, said=said)
 
         yield show
+
+
+def _by_line(what: str) -> Callable[[float, int, int], None]:
+    """Return what writes a line of progress every LINE_EVERY_S seconds: a log stays readable."""
+    from citypulse.clock import monotonic_s
+
+    began_s = monotonic_s()
+    said_s = began_s
+
+    def show(share: float, readings: int, alarms: int) -> None:
+        nonlocal said_s
+        now_s = monotonic_s()
+        if now_s - said_s < LINE_EVERY_S:
+            return
+        said_s = now_s
+        spent_s = now_s - began_s
+        left_s = spent_s * (1 - share) / share if share > 0 else 0.0
+        click.echo(
+            f"{what} {100 * share:.0f} % · {readings / 1e6:.2f} M 读数 readings · {readings / spent_s / 1e6:.2f} M/s · "
+            f"{alarms} 告警 alarms · 剩余 left {left_s:.0f} s",
+            err=True,
+        )
+
+    return show

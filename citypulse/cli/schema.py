@@ -8,8 +8,14 @@ from .show import print_json
 
 
 @click.command()
-def command() -> None:
+@click.option("--tests", "is_of_tests", is_flag=True, help="The schema of files of rule tests instead")
+def command(is_of_tests: bool) -> None:
     """Print the JSON Schema of a configuration file, with every detector, codec and channel this build knows."""
+    if is_of_tests:
+        from citypulse.ruletest_shape import tests_json_schema
+
+        print_json(tests_json_schema())
+        return
     from citypulse.app import extensions
     from citypulse.config.jsonschema import json_schema
 

@@ -11,7 +11,7 @@ from citypulse.model import Gateway, Origin, Rule, Sensor
 
 from .drafts import Draft, draft_rules, section_is_sound
 from .extensions import Extensions
-from .files import Reading
+from .files import Reading, is_pack
 from .inventory import Inventory
 from .layers import Layers, base_layers, overlaid
 from .nodes import Node, Report, Table, walk
@@ -200,7 +200,8 @@ class _Binder:
         return self._effective[key]
 
     def _note_unused(self, groups: Mapping[Any, Any]) -> None:
-        if not groups and not any(o.model.disabled for o in self._overrides):
+        is_pack_rule = is_pack(self._draft.node.source)
+        if not groups and not is_pack_rule and not any(o.model.disabled for o in self._overrides):
             message = f"rule `{self._draft.model.id}` matches no {self._settings.scope}: it will never fire"
             self._note_w203(self._draft.node, message, "rule")
         for index, override in enumerate(self._overrides):

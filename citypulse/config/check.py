@@ -15,6 +15,7 @@ from citypulse.errors import ConfigError
 from citypulse.model import CityConfig
 
 from .binding import Binding, SwitchedOff, bind_rules
+from .budget import take_budgets
 from .causes import storm_plan
 from .desk import Desk, set_up_desk
 from .diagnostics import Diagnostic, Severity, in_reading_order
@@ -24,7 +25,9 @@ from .inventory import Inventory, take_inventory, text_of
 from .lint import lint
 from .nodes import Node, Report, did_you_mean, walk
 from .people import Crowd, take_people
+from .quality import QualityPlan, read_quality
 from .schema import BrokerIn, CityIn, FileIn, OverrideIn, RuleIn
+from .windows import take_drills, take_windows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +41,7 @@ class Loaded:
     bindings: tuple[Binding, ...]
     switched_off: tuple[SwitchedOff, ...]
     desk: Desk
+    quality: QualityPlan
 
     @property
     def errors(self) -> int:
@@ -69,19 +73,25 @@ def inspect_city(path: Path | str, extensions: Extensions) -> Loaded:
     report = Report()
     path = Path(path)
     reading = read_all(path, file_model(extensions), report)
-    city, broker, quality = _whole(reading, path, report)
+    city, broker, quality_section = _whole(reading, path, report)
     _check_codecs(reading, extensions, report)
     inventory = take_inventory(reading, report)
+    quality = read_quality(quality_section, extensions.quality, inventory, report)
     desk = set_up_desk(reading, inventory, extensions, report)
     crowd = take_people(reading, inventory, desk, city.timezone if city else "UTC", report)
     storm = storm_plan(reading, desk, report)
+    windows = take_windows(reading, inventory, city.timezone if city else "UTC", report)
+    drills = take_drills(reading, report)
+    budget = take_budgets(reading, report)
     bindings, switched_off = bind_rules(reading, inventory, extensions, report)
     is_sound = reading.is_whole and not any(d.severity is Severity.ERROR for d in report.found)
     if is_sound:
         lint(reading, inventory, bindings, desk, report)
     made = None
     if is_sound and city and broker:
-        made = replace(_made(city, broker, reading, inventory, desk, crowd, bindings, quality), storm=storm)
+        made = replace(_made(city, broker, reading, inventory, desk, crowd, bindings, quality.built), storm=storm)
+        made = replace(made, windows=windows, drills=drills, budget=budget)
+        made = made if _runs(made, bindings, extensions, report) else None
     return Loaded(
         city=made,
         # Warnings of a broken configuration mislead: a rule may match nothing because its site was left out.
@@ -91,7 +101,17 @@ def inspect_city(path: Path | str, extensions: Extensions) -> Loaded:
         bindings=tuple(bindings),
         switched_off=tuple(switched_off),
         desk=desk,
+        quality=quality,
     )
+
+
+def _runs(city: CityConfig, bindings: list[Binding], extensions: Extensions, report: Report) -> bool:
+    """Try the rules out; note those that a detector refuses as bound, at their sections."""
+    refused = extensions.trial(city) if extensions.trial is not None else ()
+    section = {id(binding.rule): binding.layers.section for binding in bindings}
+    for rule, why in refused:
+        report.add("E109", section[id(rule)], f"rule `{rule.id}` cannot run: {why}", "narrow its `applies_to`")
+    return not refused
 
 
 def file_model(extensions: Extensions) -> type[FileIn]:
@@ -107,7 +127,7 @@ def _file_model(detectors: tuple[str, ...], quality: type[BaseModel] | None) -> 
     override = create_model("Override", __base__=OverrideIn, **sections)
     fields: dict[str, Any] = {"rules": (tuple[rule, ...], ()), "overrides": (tuple[override, ...], ())}
     if quality is not None:
-        fields["quality"] = (quality | None, None)
+        fields["quality"] = (dict[str, Any] | None, None)  # its numbers have units: see quality.py
     return create_model("File", __base__=FileIn, **fields)
 
 
@@ -121,7 +141,7 @@ def _whole(reading: Reading, path: Path, report: Report) -> tuple[CityIn | None,
             if value is not None and key in found:
                 report.add("E301", node, f"`{key}` is given twice", "keep it in one file")
             elif value is not None:
-                found[key] = value
+                found[key] = value if key != "quality" else document.root.get(key)
                 if key == "city":
                     _check_timezone(value, walk(document.root, ["city", "timezone"]), report)
     if reading.is_whole:

@@ -174,6 +174,18 @@ _REFERENCES = (
           " a milestone also takes crew and desk."),
 )
 
+_TESTS = (
+    _code("E401", "序列写法不对", "badly written series",
+          "每项是一个读数：5、5x3、5+2x3、_、NaN，可加 ? 或 !、@-15m、*2。",
+          "Each item is a reading: 5, 5x3, 5+2x3, _, NaN, with ? or !, @-15m or *2 behind it."),
+    _code("E402", "什么也没测的测试", "a test that tests nothing",
+          "没有读数也没有动作，或没有任何期望，这样的测试永远通过。",
+          "Without readings or steps, or without anything expected, it would always pass."),
+    _code("E403", "一步须恰好做一件事", "a step does exactly one thing",
+          "每一步写一个动词：ack、shelve、order、restart……。要做两件就写两步。",
+          "Each step has one verb: ack, shelve, order, restart and so on. Write two steps for two things."),
+)
+
 _WARNINGS = (
     _code("W201", "限值在量程之外", "limit outside the sensor's range",
           "超量程的读数会判为失效，这个限值永远到不了。多半是单位写错。",
@@ -231,11 +243,19 @@ _WARNINGS = (
     _code("W225", "联系不上", "to be called, but cannot be reached",
           "此人在排班或通知链里，却没有任何联系方式。",
           "The person is in a rota or a chain, but has no contact."),
+    _code("W230", "超出告警预算", "alarm budget exceeded",
+          "用给出的历史读数回测，值班台的告警超出 budget 中的上限。citypulse backtest 可看到是哪些规则。",
+          "Over the history given, the desk would have had more alarms than its `budget` allows."
+          " `citypulse backtest` shows which rules."),
     _code("W226", "通知链没有被用到", "chain that no route names",
           "没有路由写 chain: 它，永远不会走这条链。",
           "No route names it with `chain:`, so no alarm ever takes it."),
+    _code("W214", "没有测试的规则", "untested rule",
+          "配置旁的 *.tests.yaml 里没有一个测试提到这条规则：改动限值后没人知道它还会不会报警。写几行读数与期望即可。",
+          "No test in a *.tests.yaml beside the configuration names this rule: after a change of its limits nobody"
+          " knows whether it still alarms. A line of readings and a line of what must hold are enough."),
 )
 
 # fmt: on
 
-CODES: dict[str, Code] = {c.code: c for group in (_FILE, _SHAPE, _UNITS, _REFERENCES, _WARNINGS) for c in group}
+CODES: dict[str, Code] = {c.code: c for group in (_FILE, _SHAPE, _UNITS, _REFERENCES, _TESTS, _WARNINGS) for c in group}

@@ -13,7 +13,7 @@ from citypulse.units import spell, spell_duration
 from .binding import Binding
 from .check import Loaded
 from .layers import LimitLayer
-from .nodes import Node, Scalar
+from .nodes import Listing, Node, Scalar, Table
 from .scalars import marker_of
 from .values import DetectorSettings, Marker
 
@@ -56,6 +56,7 @@ class SensorExplained:
     site_zh: str
     site_en: str
     said: tuple[Said, ...]
+    quality: tuple[Said, ...]  # the tests its readings must pass
     rules: tuple[RuleExplained, ...]
     switched_off: tuple[Said, ...]
 
@@ -80,6 +81,7 @@ def explain_sensor(loaded: Loaded, sensor_id: str) -> SensorExplained | None:
         site_zh=site.name.zh,
         site_en=site.name.en,
         said=tuple(_sensor_said(sensor, loaded.inventory.origins.get(sensor_id, {}))),
+        quality=tuple(_quality_said(loaded.quality.said.get(sensor_id, {}), sensor)),
         rules=tuple(_rules(loaded, sensor)),
         switched_off=off,
     )
@@ -100,6 +102,31 @@ def _sensor_said(sensor: Sensor, origins: Mapping[str, Origin]) -> Iterator[Said
     if (sensor.scale, sensor.offset) != (1.0, 0.0):
         value = f"raw × {sensor.scale:.6g} + {spell(sensor.offset, sensor.unit)}"
         yield Said(what="calibration", value=value, origin=origin("calibration"))
+
+
+def _quality_said(tests: Mapping[str, Node], sensor: Sensor) -> Iterator[Said]:
+    span = f"{sensor.low:.6g} to {spell(sensor.high, sensor.unit)}"
+    yield Said(what="range", value=f"outside {span} a reading fails", origin="the sensor's range")
+    for test, node in tests.items():
+        yield from _test_said(test, node)
+
+
+def _test_said(what: str, node: Node) -> Iterator[Said]:
+    """Say a test of quality control setting by setting, in words as written, with the line of each."""
+    if isinstance(node, Table):
+        for key, (_, value) in node.entries.items():
+            yield from _test_said(f"{what} {key}", value)
+    elif isinstance(node, Listing) and any(isinstance(item, Table) for item in node.items):
+        for number, item in enumerate(node.items, 1):
+            yield from _test_said(f"{what} {number}", item)
+    else:
+        yield Said(what=what, value=_as_written(node), origin=str(node.origin))
+
+
+def _as_written(node: Node) -> str:
+    if isinstance(node, Listing):
+        return " to ".join(_as_written(item) for item in node.items)
+    return node.text.strip() if isinstance(node, Scalar) else str(node.data())
 
 
 def _rules(loaded: Loaded, sensor: Sensor) -> Iterator[RuleExplained]:

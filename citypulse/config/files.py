@@ -55,6 +55,12 @@ def read_all(path: Path, model: type[FileIn], report: Report) -> Reading:
     return reading
 
 
+def is_pack(source: Source) -> bool:
+    """Whether a file is a pack: written for every city, so that some of its rules find nothing in this one."""
+    path = Path(source.name).resolve()
+    return path.parent == PACKS and "." not in path.stem
+
+
 def shown_name(path: Path) -> str:
     """Return the path as people will see it: relative when it lies below the working directory."""
     name = os.path.relpath(path)

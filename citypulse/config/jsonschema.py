@@ -35,6 +35,8 @@ def json_schema(extensions: Extensions) -> dict[str, Any]:
         codec: Any = Literal[tuple(sorted(extensions.codecs))]
         gateway = create_model("Gateway", __base__=GatewayIn, codec=(codec, ...))
         changed["gateways"] = (tuple[gateway, ...], ())
+    if extensions.quality is not None:
+        changed["quality"] = (dict[str, Any] | None, Field(default=None, description="tests of readings"))
     model = create_model("Configuration", __base__=FileIn, __doc__=FileIn.__doc__, **changed)
     schema = model.model_json_schema()
     tidy(schema)

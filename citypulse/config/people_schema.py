@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from .forms import DomainWords, Duration, Id, LevelName, Line, TextIn, Words, several, words_schema
@@ -32,6 +32,15 @@ DayWords = Annotated[
     Field(min_length=1),
     words_schema({"enum": list(DAY_WORDS)}),
 ]
+
+
+_NAMES_SCHEMA: dict[str, Any] = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+_GROUPS_SCHEMA: dict[str, Any] = {
+    "type": "array",
+    "items": {"anyOf": [{"type": "string"}, _NAMES_SCHEMA]},
+    "minItems": 1,
+    "description": "who is on together; the groups take turns",
+}
 
 
 def _group(value: Any) -> Any:
@@ -80,7 +89,9 @@ class ShiftIn(Strict):
         BeforeValidator(_turn),
         Field(json_schema_extra={"anyOf": [{"enum": ["daily", "weekly"]}, {"pattern": r"^\d+ d$"}], "type": "string"}),
     ] = Field(default=1, description="how long a group is on before the next one is: daily, weekly, `4 d`")
-    groups: Annotated[tuple[tuple[Line, ...], ...], BeforeValidator(_group), Field(min_length=1)]
+    groups: Annotated[
+        tuple[tuple[Line, ...], ...], BeforeValidator(_group), Field(min_length=1), WithJsonSchema(_GROUPS_SCHEMA)
+    ]
 
 
 class StandInIn(Strict):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from .budget_schema import BudgetIn
 from .causes_schema import Causes, StormIn
 from .forms import (
     Amount,
@@ -29,6 +30,7 @@ from .forms import (
 )
 from .people_schema import ChainIn, PersonIn, ProfileIn, RotaIn
 from .values import LEVELS, Strict
+from .windows_schema import ExercisesIn, WindowIn
 
 SIDES = ("at_least", "above", "below", "at_most")
 
@@ -336,6 +338,9 @@ class FileIn(Strict):
     rules: tuple[RuleIn, ...] = ()
     overrides: tuple[OverrideIn, ...] = ()
     storm: StormIn | None = None
+    budget: tuple[BudgetIn, ...] = ()
+    windows: tuple[WindowIn, ...] = ()
+    exercises: ExercisesIn | None = None
 
 
-__all__ = ["LEVELS", "SIDES", "FileIn"]
+__all__ = ["LEVELS", "SIDES", "FileIn", "ShortForm"]

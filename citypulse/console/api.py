@@ -15,11 +15,13 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 
 from citypulse.clock import iso
 from citypulse.errors import CityError
+from citypulse.evidence import references
 from citypulse.incident_page import page
 from citypulse.mailbox import MailboxFullError
 from citypulse.model import Actor, Command
 
 from .auth import AuthError, actor, refuse
+from .pictures import keep_picture, one_picture
 from .port import CityPort
 
 BODY_BYTES_MAX = 64 * 1024  # a command is a form, not a file
@@ -44,7 +46,8 @@ class Route:
     handler: Callable[[Request, CityPort, Actor], Awaitable[Response]]
     is_change: bool = False
     query: tuple[tuple[str, str, str], ...] = ()  # name, type, description
-    answers: str = "object"  # object | array | csv
+    answers: str = "object"  # object | array | csv | picture
+    takes: str = "object"  # object | picture: what a change carries
 
 
 def whole(request: Request, name: str, default: int, *, most: int) -> int:
@@ -92,6 +95,9 @@ async def submit(request: Request, port: CityPort, who: Actor, verb: str, target
     if not isinstance(command_id, str) or len(command_id) > 200 or not command_id.isprintable():
         raise BadRequest("command_id must be a printable string of at most 200 characters")
     command = Command(id=command_id, verb=verb, target=target, actor=who, at_ms=port.now_ms(), data=data)
+    if absent := await run_in_threadpool(port.pictures.lacks, list(references(data))):
+        said = f"图片未上传 no picture with sha256 {absent[0][:64]!r}: send it first to /api/v1/evidence"
+        return JSONResponse({"ok": False, "code": "bad_data", "message": said, "command_id": command_id}, 422)
     try:
         future = port.submit(command)
     except MailboxFullError as error:
@@ -129,6 +135,11 @@ async def list_alarms(request: Request, port: CityPort, _who: Actor) -> Response
         since_ms=since or None,
     )
     return JSONResponse(rows)
+
+
+async def list_situations(_request: Request, port: CityPort, _who: Actor) -> Response:
+    """What is going on: open alarms by cause, asset and area."""
+    return JSONResponse(await run_in_threadpool(port.situations))
 
 
 async def one_alarm(request: Request, port: CityPort, _who: Actor) -> Response:
@@ -229,43 +240,6 @@ async def replay_dead_letters(request: Request, port: CityPort, who: Actor) -> R
     return JSONResponse({"ok": True, "replayed": count})
 
 
-async def list_notices(request: Request, port: CityPort, _who: Actor) -> Response:
-    """Notices with what came of them, newest first."""
-    words = {name: request.query_params.get(name, "") for name in ("state", "channel", "subject")}
-    limit = whole(request, "limit", LIMIT_DEFAULT, most=LIMIT_MAX)
-    return JSONResponse(await run_in_threadpool(port.notices, limit=limit, **words))
-
-
-def _number(request: Request) -> int:
-    text = request.path_params["id"]
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 18 else -1
-
-
-async def one_notice(request: Request, port: CityPort, _who: Actor) -> Response:
-    """One notice."""
-    found = await run_in_threadpool(port.notice, _number(request))
-    return missing("notice", request.path_params["id"]) if found is None else JSONResponse(found)
-
-
-async def retry_notice(request: Request, port: CityPort, who: Actor) -> Response:
-    """Send a failed or dead notice again, once its channel is mended."""
-    if who.role not in {"admin", "engineer", "lead", "duty"}:
-        raise AuthError(f"role {who.role!r} may not send notices again; it needs duty, lead, engineer or admin", 403)
-    name = request.path_params["id"]
-    found = await run_in_threadpool(port.notice, _number(request))
-    if found is None:
-        return missing("notice", name)
-    if await run_in_threadpool(port.retry_notice, _number(request)):
-        return JSONResponse({"ok": True, "message": f"重新发送 notice {name} is to be sent again", "subject": name})
-    said = f"notice {name} is {found['state']}; only a failed or dead one can be sent again"
-    return JSONResponse({"ok": False, "code": "not_allowed", "message": said, "allowed": []}, 409)
-
-
-async def list_channels(_request: Request, port: CityPort, _who: Actor) -> Response:
-    """Channels with their health and what waits for them."""
-    return JSONResponse(await run_in_threadpool(port.channels))
-
-
 async def list_gateways(_request: Request, port: CityPort, _who: Actor) -> Response:
     """Gateways with numbering, durable watermark, liveness and clock offset."""
     return JSONResponse(await run_in_threadpool(port.gateways))
@@ -295,6 +269,31 @@ async def incident(request: Request, port: CityPort, _who: Actor) -> Response:
     return HTMLResponse(await run_in_threadpool(page, piece), headers={"Content-Security-Policy": STANDALONE})
 
 
+DAYS_MAX = 92
+
+
+async def list_rotas(request: Request, port: CityPort, _who: Actor) -> Response:
+    """Who is on duty at an instant, and who comes after them."""
+    rows = await run_in_threadpool(
+        port.rotas,
+        team=request.query_params.get("team", ""),
+        at_ms=whole(request, "at_ms", 0, most=INSTANT_MS_MAX) or None,
+        days=max(1, whole(request, "days", 1, most=DAYS_MAX)),
+    )
+    return JSONResponse(rows)
+
+
+async def rota_coverage(request: Request, port: CityPort, _who: Actor) -> Response:
+    """The proof that every alarm of the coming days reaches somebody in time."""
+    days = max(1, whole(request, "days", 14, most=DAYS_MAX))
+    return JSONResponse(await run_in_threadpool(port.rota_coverage, days=days))
+
+
+async def rota_verb(request: Request, port: CityPort, who: Actor) -> Response:
+    """Let somebody stand in, take it back, hand the watch over."""
+    return await submit(request, port, who, "rota." + request.path_params["verb"], request.path_params["team"])
+
+
 async def time_now(_request: Request, port: CityPort, _who: Actor) -> Response:
     """The city's own time: a sped-up demo's differs from the wall's."""
     now = port.now_ms()
@@ -320,6 +319,12 @@ ROUTES: tuple[Route, ...] = (
             ("since_ms", "integer", "raised at or after, epoch ms"),
             *_PAGE,
         ),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/situations",
+        summary="Group open alarms by cause, asset and area, worst first",
+        handler=list_situations,
     ),
     Route(method="GET", path="/api/v1/alarms/{id}", summary="Show one alarm", handler=one_alarm),
     Route(
@@ -395,28 +400,6 @@ ROUTES: tuple[Route, ...] = (
         handler=replay_dead_letters,
         is_change=True,
     ),
-    Route(
-        method="GET",
-        path="/api/v1/notices",
-        summary="List notices with what came of them",
-        handler=list_notices,
-        answers="array",
-        query=(
-            ("state", "string", "pending, leased, delivered, failed, dead or obsolete"),
-            ("channel", "string", "its own channel, or the one it is sent by"),
-            ("subject", "string", "an alarm or order id"),
-            *_PAGE,
-        ),
-    ),
-    Route(method="GET", path="/api/v1/notices/{id}", summary="Show one notice", handler=one_notice),
-    Route(
-        method="POST",
-        path="/api/v1/notices/{id}/retry",
-        summary="Send a failed or dead notice again",
-        handler=retry_notice,
-        is_change=True,
-    ),
-    Route(method="GET", path="/api/v1/channels", summary="List channels", handler=list_channels, answers="array"),
     Route(method="GET", path="/api/v1/gateways", summary="List gateways", handler=list_gateways, answers="array"),
     Route(
         method="GET",
@@ -435,6 +418,47 @@ ROUTES: tuple[Route, ...] = (
         path="/api/v1/incidents/{id}",
         summary="Evidence for one alarm or order; with .html after the id as one self-contained page",
         handler=incident,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/evidence",
+        summary="Keep a picture (JPEG, PNG, WebP) and answer its name, sha256:…",
+        handler=keep_picture,
+        is_change=True,
+        takes="picture",
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/evidence/{id}",
+        summary="Show a picture by its sha256",
+        handler=one_picture,
+        answers="picture",
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/rota",
+        summary="Show who is on duty",
+        handler=list_rotas,
+        answers="array",
+        query=(
+            ("team", "string", "only this team"),
+            ("at_ms", "integer", "at this instant, epoch ms (default: now)"),
+            ("days", "integer", "and who comes in the days after it, 1 to 92"),
+        ),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/rota/coverage",
+        summary="Prove that every alarm of the coming days reaches somebody in time",
+        handler=rota_coverage,
+        query=(("days", "integer", "how many days, 1 to 92 (default 14)"),),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/rota/{team}/{verb}",
+        summary="override, withdraw or handover: stand in, take it back, hand the watch over",
+        handler=rota_verb,
+        is_change=True,
     ),
     Route(method="GET", path="/api/v1/time", summary="The city's time", handler=time_now),
 )

@@ -18,12 +18,13 @@ from starlette.staticfiles import StaticFiles
 
 from citypulse.clock import iso
 
-from .api import ROUTES, endpoint
+from .api import endpoint
 from .auth import AuthError, actor, refuse
 from .links import LinkPages
 from .openapi import document
 from .port import CityPort
 from .replies import ReplyDoor
+from .routes import ROUTES
 
 HERE = Path(__file__).parent
 SECURITY_HEADERS = {

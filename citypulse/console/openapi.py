@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .api import ROUTES, Route
+from .api import Route
+from .routes import ROUTES
 
+PICTURES = ("image/jpeg", "image/png", "image/webp")
 _ERROR = {"$ref": "#/components/schemas/Answer"}
 
 
@@ -29,6 +31,8 @@ def _operation(route: Route, *, reads_need_token: bool) -> dict[str, Any]:
     content: dict[str, Any] = {"application/json": {"schema": {"type": route.answers}}}
     if route.answers == "csv":
         content = {"text/csv": {"schema": {"type": "string"}}}
+    if route.answers == "picture":
+        content = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in PICTURES}
     if route.is_change:
         content = {"application/json": {"schema": _ERROR}}
     refused = {"content": {"application/json": {"schema": _ERROR}}}
@@ -46,6 +50,17 @@ def _operation(route: Route, *, reads_need_token: bool) -> dict[str, Any]:
         responses["422"] = {"description": "Something the step needs is missing"} | refused
         responses["503"] = {"description": "No answer yet; ask again with the same command_id"} | refused
         operation["security"] = [{"token": []}]
+        if route.takes == "picture":
+            responses |= {
+                "413": {"description": "The picture is too large"} | refused,
+                "415": {"description": "This is no picture"} | refused,
+                "507": {"description": "There is no room for more pictures"} | refused,
+            }
+            operation["requestBody"] = {
+                "required": True,
+                "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in PICTURES},
+            }
+            return operation
         operation["requestBody"] = {
             "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Command"}}},
         }

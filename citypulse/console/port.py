@@ -7,12 +7,18 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from alerts.links import Signer
+from citypulse.evidence import EvidenceStore
 from citypulse.health import Health
 from citypulse.model import Actor, Answer, CityConfig, Command
 
 
 class CityPort(Protocol):
     """The running city as the console sees it. Reads come from what was committed; changes go through the heart."""
+
+    @property
+    def pictures(self) -> EvidenceStore:
+        """Where photographs are kept."""
+        ...
 
     def submit(self, command: Command) -> Future[Answer]:
         """Hand a command to the heart; the future resolves after the commit."""
@@ -40,6 +46,10 @@ class CityPort(Protocol):
 
     def alarm(self, alarm_id: str) -> dict[str, Any] | None:
         """Return one alarm, or None."""
+        ...
+
+    def situations(self) -> dict[str, Any]:
+        """Return open alarms as situations by cause, asset and area, worst first, and which desks have a storm."""
         ...
 
     def orders(self, *, open_only: bool, limit: int, team: str, state: str) -> list[dict[str, Any]]:
@@ -102,6 +112,30 @@ class CityPort(Protocol):
 
     def reply(self, channel: str, phone: str, text: str) -> tuple[Command | None, str]:
         """Return the command a plain phone's answer asks for, or None and what to say back."""
+        ...
+
+    def mutes(self, *, with_past: bool, limit: int) -> list[dict[str, Any]]:
+        """Return silences and windows, newest first."""
+        ...
+
+    def preview_mute(self, data: dict[str, Any], who: Actor) -> dict[str, Any]:
+        """Return what a mute of these terms would have hidden; CityError when they cannot be taken."""
+        ...
+
+    def exercises(self, *, limit: int) -> list[dict[str, Any]]:
+        """Return drills, newest first."""
+        ...
+
+    def exercise(self, number: str) -> dict[str, Any] | None:
+        """Return one drill with its score, or None."""
+        ...
+
+    def rotas(self, *, team: str, at_ms: int | None, days: int) -> list[dict[str, Any]]:
+        """Return who is on duty, by team (all of them when it is ""), now or at an instant."""
+        ...
+
+    def rota_coverage(self, *, days: int) -> dict[str, Any]:
+        """Return the proof of the coming days."""
         ...
 
     def gateways(self) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .domain import Domain, SiteKind, quantities, text
 
 _WELL = "gas wells report every 30 min, every minute on alarm in practice; mains-fed laser probe 5 min, PROPOSAL"
+_METER = "wireless household meters of five digits before the point; a reading each 15 min is a PROPOSAL"
 
 
 GAS = Domain(
@@ -17,6 +18,9 @@ GAS = Domain(
         ("h2s", "硫化氢", "Hydrogen sulphide", "ppm", 0, 200, 300, 1, "usual electrochemical cell span, PROPOSAL"),
         ("o2", "氧气", "Oxygen", "%VOL", 0, 30, 300, -1, "usual electrochemical cell span, PROPOSAL"),
         ("pressure", "管网压力", "Main pressure", "kPa", 0, 1_000, 300, -1, "medium-pressure mains, PROPOSAL"),
+        # At homes of people living alone: the meter only goes up, and its radio tells "no use" from "no signal".
+        ("water", "水表读数", "Water meter", "m³", 0, 100_000, 900, 1, _METER),
+        ("signal", "通信信号质量", "Signal quality", "%", 0, 100, 3_600, -1, _METER),
     ),
     site_kinds=(
         SiteKind(id="gas-well", name=text("燃气阀井", "Gas valve well")),

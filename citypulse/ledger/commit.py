@@ -83,12 +83,13 @@ class Committer:
         self._alarm = compiled(upsert(s.alarm), s.ALARMS.names)
         self._order = compiled(upsert(s.work_order), s.ORDERS.names)
         self._mute = compiled(upsert(s.mute), s.MUTES.names)
+        self._storm = compiled(upsert(s.storm), s.STORMS.names)
         self._exercise = compiled(upsert(s.exercise), s.EXERCISES.names)
         self._event = compiled(sa.insert(s.event), ["seq", *s.EVENTS.names, "prev_hash", "hash"])
         self._notice = compiled(insert_new(s.outbox, "idem_key"), [*s.NOTICES.names, "next_at_ms", "via"])
         self._drop = compiled(
             sa.text(
-                f"UPDATE {s.outbox.name} SET state = 'obsolete', last_error = :why"
+                "UPDATE outbox SET state = 'obsolete', last_error = :why"
                 " WHERE subject = :whose AND state IN ('pending', 'leased')"
             ),
             ["why", "whose"],
@@ -186,6 +187,8 @@ class Committer:
         self._fault("ledger.after_orders")
         if effects.mutes:
             self._mute.run(connection, [s.MUTES.row(mute) for mute in effects.mutes.values()])
+        if effects.storms:
+            self._storm.run(connection, [s.STORMS.row(storm) for storm in effects.storms.values()])
         if effects.exercises:
             self._exercise.run(connection, [s.EXERCISES.row(one) for one in effects.exercises.values()])
         head = self._write_events(connection, effects)

@@ -11,62 +11,18 @@ wanted); leased → pending for a retry or when another channel takes over.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from citypulse.model import Condition, Notice, NoticeKind, Priority
+from citypulse.model import Notice, NoticeKind, Priority
 
 from . import schema as s
+from .outbox_rows import LeasedNotice, Standing, Waiting, is_free, overtaken, unwanted
 from .sqlite import Reader, Writer, insert_new
 
 PASSES_MAX: Final = 4  # of one lease over rows that turn out to be overtaken
-CALLS: Final = (NoticeKind.RAISED.value, NoticeKind.WORSENED.value)
 _o = s.outbox.c
-_IS_WAITING: Final = "waiting." + s.WAITING
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeasedNotice:
-    """A notice in the hands of one sender until `lease_until_ms`.
-
-    attempt counts from 1 over all channels, tries over the present one · via: the channel it is sent by · path: the
-    channels it was handed on by · digest: key of the message it goes out in with others, or "".
-    """
-
-    id: int
-    notice: Notice
-    attempt: int
-    lease_until_ms: int
-    via: str = ""
-    path: tuple[str, ...] = ()
-    tries: int = 1
-    digest: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
-    """A notice whose turn may come: what a sender needs for choosing, without its words."""
-
-    id: int
-    level: Priority
-    target: str
-    kind: NoticeKind
-    created_ms: int
-    may_wait: bool
-    idem_key: str
-    digest: str
-    domain: str  # of the alarm or order it is about; "" when it is about neither
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """What has become of a leased notice. unwanted: why it need not be sent, or "" · heard_by: see `standing`."""
-
-    is_mine: bool
-    unwanted: str
-    heard_by: str
 
 
 class Outbox:
@@ -92,7 +48,7 @@ class Outbox:
             sa.select(
                 w.c.id, w.c.level, w.c.target, w.c.kind, w.c.created_ms, w.c.may_wait, w.c.idem_key, w.c.digest, domain
             )
-            .where(w.c.via == channel, *_is_free(w.c, now_ms))
+            .where(w.c.via == channel, *is_free(w.c, now_ms))
             .order_by(w.c.level, w.c.id)
             .limit(limit)
         )
@@ -121,7 +77,7 @@ class Outbox:
         if not ids:
             return []
         with self._writer.transaction() as connection:
-            connection.execute(_overtaken().where(_o.id.in_(list(ids))))
+            connection.execute(overtaken().where(_o.id.in_(list(ids))))
             return self._lease(connection, list(ids), now_ms, lease_ms, digest)
 
     def lease(
@@ -134,7 +90,7 @@ class Outbox:
         not hold the others up.
         """
         w = s.outbox.alias("waiting")
-        chosen = sa.select(w.c.id).where(*_is_free(w.c, now_ms)).order_by(w.c.level, w.c.id).limit(limit)
+        chosen = sa.select(w.c.id).where(*is_free(w.c, now_ms)).order_by(w.c.level, w.c.id).limit(limit)
         if channels is not None:
             chosen = chosen.where(w.c.via.in_(list(channels)))
         if not self._finds(chosen.limit(1)):  # look before writing: an idle outbox must not cost a commit each time
@@ -143,7 +99,7 @@ class Outbox:
             ids: list[int] = []
             for _ in range(PASSES_MAX):
                 ids = list(connection.execute(chosen).scalars())
-                if not ids or not connection.execute(_overtaken().where(_o.id.in_(ids))).rowcount:
+                if not ids or not connection.execute(overtaken().where(_o.id.in_(ids))).rowcount:
                     break
             return self._lease(connection, ids, now_ms, lease_ms, "")
 
@@ -151,7 +107,7 @@ class Outbox:
         self, connection: sa.Connection, ids: list[int], now_ms: int, lease_ms: int, digest: str
     ) -> list[LeasedNotice]:
         w = s.outbox.alias("waiting")
-        free = sa.select(w.c.id).where(w.c.id.in_(ids), *_is_free(w.c, now_ms))
+        free = sa.select(w.c.id).where(w.c.id.in_(ids), *is_free(w.c, now_ms))
         take = (
             sa.update(s.outbox)
             .where(_o.id.in_(free))
@@ -220,7 +176,7 @@ class Outbox:
         return {
             row[0]: Standing(
                 is_mine=row[1] == "leased" and row[2] == attempts[row[0]],
-                unwanted=_unwanted(row[3], NoticeKind(row[4]), row[5], row[6], row[7]),
+                unwanted=unwanted(row[3], NoticeKind(row[4]), row[5], row[6], row[7]),
                 heard_by=row[8],
             )
             for row in rows
@@ -229,7 +185,7 @@ class Outbox:
     def is_wanted(self, leased: LeasedNotice) -> bool:
         """Say whether it should still be sent: the lease stands, and what it calls for is not seen to or hidden."""
         found = self.standing([leased]).get(leased.id)
-        return found is not None and found.is_mine and not found.unwanted
+        return found is not None and found.is_wanted
 
     def has_heard(self, leased: LeasedNotice) -> bool:
         """Say whether an earlier notice about the subject may have reached the same target."""
@@ -311,7 +267,9 @@ class Outbox:
 
     def obsolete(self, leased: LeasedNotice, *, reason: str) -> bool:
         """Record that it need not be sent; False when the lease no longer stands."""
-        return self._set(self._mine(leased), state="obsolete", lease_until_ms=None, last_error=reason)
+        # In its first try it was taken out before the digest was put together: no message has covered it.
+        out = {"digest": ""} if leased.attempt == 1 else {}
+        return self._set(self._mine(leased), state="obsolete", lease_until_ms=None, last_error=reason, **out)
 
     def delivered(self, leased: LeasedNotice | Sequence[LeasedNotice], *, now_ms: int, provider_code: str = "") -> None:
         """Record that the provider took it, or all that one message covered. A fact: it holds even without the lease.
@@ -443,52 +401,4 @@ def _heard(by: str) -> dict[str, Any]:
     return {"maybe_by": by} if by else {}
 
 
-def _unwanted(subject_kind: str, kind: NoticeKind, is_acked: Any, is_hidden: Any, condition: Any) -> str:
-    """Return why a notice need not be sent any more; "" when it should."""
-    if subject_kind != "alarm" or kind not in (NoticeKind.RAISED, NoticeKind.WORSENED, NoticeKind.REMINDER):
-        return ""
-    if is_acked:
-        return "acknowledged before its turn came"
-    if is_hidden:
-        return "hidden before its turn came"
-    if kind is NoticeKind.REMINDER and condition == Condition.NORMAL.value:
-        return "over before its turn came"
-    return ""
-
-
-def _is_free(w: Any, now_ms: int) -> tuple[sa.ColumnElement[bool], ...]:
-    """The rows of `waiting` that are due, and first of their subject for their channel and target."""
-    earlier = s.outbox.alias("earlier").c
-    is_first = ~sa.exists().where(
-        earlier.subject == w.subject,
-        earlier.channel == w.channel,
-        earlier.target == w.target,
-        earlier.id < w.id,
-        earlier.state.in_(("pending", "leased")),
-    )
-    is_due = sa.or_(
-        sa.and_(w.state == "pending", w.next_at_ms <= now_ms),
-        sa.and_(w.state == "leased", w.lease_until_ms <= now_ms),
-    )
-    return sa.text(_IS_WAITING), is_due, is_first  # type: ignore[return-value]
-
-
-def _overtaken() -> sa.Update:
-    """Drop unsent calls about an alarm that a later call to the same target has overtaken: after an outage, one each.
-
-    An end overtakes nothing: what came and went unseen still has to be acknowledged, so it is told whole.
-    """
-    later = s.outbox.alias("later")
-    is_overtaken = sa.exists().where(
-        later.c.subject == _o.subject,
-        later.c.channel == _o.channel,
-        later.c.target == _o.target,
-        later.c.id > _o.id,
-        later.c.state == "pending",
-        later.c.kind.in_(CALLS),
-    )
-    return (
-        sa.update(s.outbox)
-        .where(_o.subject_kind == "alarm", _o.kind.in_(CALLS), _o.state == "pending", _o.attempts == 0, is_overtaken)
-        .values(state="obsolete", last_error="overtaken by later news before it was sent")
-    )
+__all__ = ["LeasedNotice", "Outbox", "Standing", "Waiting"]

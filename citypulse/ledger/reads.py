@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from citypulse.model import Alarm, Answer, Condition, Exercise, Mute, OrderState, Priority, WorkOrder
+from citypulse.model import Alarm, Answer, Condition, Exercise, Mute, OrderState, Priority, Storm, WorkOrder
 
 from . import schema as s
 from .chain import GENESIS, START, Head, verify
@@ -229,6 +229,7 @@ class Reads:
                 path=row.path,
                 digest=row.digest,
                 tried_ms=row.tried_ms,
+                maybe_by=row.maybe_by,
             )
             for row in self._rows(query)
         ]
@@ -321,6 +322,7 @@ class Reads:
             orders = run(sa.select(s.work_order).where(is_wanted).order_by(o.opened_ms, o.id)).all()
             occurrences = run(sa.select(_a.dedup_key, sa.func.max(_a.occurrence)).group_by(_a.dedup_key)).all()
             mutes = run(sa.select(s.mute).where(sa.or_(s.mute.c.is_over.is_(False), s.mute.c.origin != ""))).all()
+            storms = run(sa.select(s.storm).order_by(s.storm.c.desk)).all()
             drills = run(sa.select(s.exercise).where(s.exercise.c.ended_ms.is_(None))).all()
             is_recent = sa.and_(_a.raised_wall_ms > then - RECENT_MS, _a.is_historical.is_(False))
             recent = sa.select(_a.dedup_key, _a.raised_ms, _a.raised_wall_ms).where(is_recent)
@@ -342,9 +344,14 @@ class Reads:
             last_now_ms=then,
             rota_events=tuple(s.EVENTS.noun(row[1:-2]) for row in reversed(rota)),
             mutes=tuple(s.MUTES.noun(row) for row in mutes),
+            storms=tuple(s.STORMS.noun(row) for row in storms),
             exercises=tuple(s.EXERCISES.noun(row) for row in drills),
             raises={key: tuple(found) for key, found in raises.items()},
         )
+
+    def storms(self) -> list[Storm]:
+        """Return how each duty desk stands: whether it is in a storm of alarms."""
+        return [s.STORMS.noun(row) for row in self._rows(sa.select(s.storm).order_by(s.storm.c.desk))]
 
     # ── mutes and drills ────────────────────────────────────────────────────────────────────────
 

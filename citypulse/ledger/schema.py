@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from citypulse.model import Alarm, DeadLetter, Event, Exercise, Mute, Notice, WorkOrder
+from citypulse.model import Alarm, DeadLetter, Event, Exercise, Mute, Notice, Storm, WorkOrder
 
 from .rows import Rows
 from .tick import GatewayRow
@@ -16,6 +16,7 @@ ORDERS = Rows(WorkOrder)
 EVENTS = Rows(Event)
 NOTICES = Rows(Notice)
 MUTES = Rows(Mute)
+STORMS = Rows(Storm)
 EXERCISES = Rows(Exercise)
 LETTERS = Rows(DeadLetter)
 GATEWAYS = Rows(GatewayRow)
@@ -106,6 +107,8 @@ reply_code = sa.Table(
     sa.Column("created_ms", sa.BigInteger, nullable=False),
     sa.Index("reply_code_by_subject", "subject", "phone"),
 )
+
+storm = sa.Table("storm", METADATA, *STORMS.columns(primary_key=["desk"]))
 
 dead_letter = sa.Table(
     "dead_letter",

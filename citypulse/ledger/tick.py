@@ -18,6 +18,7 @@ from citypulse.model import (
     OrderState,
     Priority,
     ReadingBatch,
+    Storm,
     WorkOrder,
 )
 
@@ -76,6 +77,7 @@ class OpenState:
     rota_events: tuple[Event, ...] = ()  # stand-ins and hand-overs, in order
     mutes: tuple[Mute, ...] = ()  # not over, or declared by a configuration
     exercises: tuple[Exercise, ...] = ()  # not ended
+    storms: tuple[Storm, ...] = ()  # by duty desk
     # dedup_key → (event time, our time) of the raises of the last two hours, in order of occurrence
     raises: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
@@ -107,6 +109,7 @@ class OutboxRow:
     path: str = ""  # the channels it was handed on by, joined by ">"
     digest: str = ""  # key of the message that covers it together with others
     tried_ms: int = 0
+    maybe_by: str = ""  # a channel whose try ended without a clear no: it may have been heard there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ PERIODS: dict[str, int] = {
 }
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def civil(days: int) -> tuple[int, int, int]:
     """Return (year, month, day) of a day number counted from 1970-01-01, proleptic Gregorian.
 
@@ -43,14 +43,14 @@ def civil(days: int) -> tuple[int, int, int]:
     return year, month, day
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def january_first(year: int) -> int:
     """Return the day number (from 1970-01-01) of 1 January of a year."""
     before = year - 1
     return 365 * (year - 1970) + (before // 4 - 492) - (before // 100 - 19) + (before // 400 - 4)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def iso_week(days: int) -> int:
     """Return the ISO 8601 week of a day number: the week belongs to the year of its Thursday."""
     thursday = days + 3 - (days + 3) % 7
@@ -59,7 +59,7 @@ def iso_week(days: int) -> int:
     return week
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def period_part(time_ms: int, period: int) -> int:
     """Return the calendar part of an instant named by a `PERIODS` code; Monday is weekday 0, 1 January is day 1."""
     days = time_ms // MS_PER_DAY

@@ -75,7 +75,7 @@ def names_of(mask: int) -> tuple[str, ...]:
     return tuple(str(test.name).lower() for test in QcTest if mask & test)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def outranks(a: int, b: int) -> int:
     """Return whichever of two flags has the higher precedence (9 < 2 < 1 < 3 < 4)."""
     if a == b:

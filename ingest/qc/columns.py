@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .calendar import PERIODS
+from .calendar import MS_PER_DAY, PERIODS
 from .catalogue import NO_TIME, QcTest
 from .qartod import SPIKE_AVERAGE, SPIKE_DIFFERENTIAL, STATISTIC_RANGE, STATISTIC_STD
 from .settings import COMPANY_MAX, NO_VALUES_MAX, SensorQuality, readings_in
@@ -24,6 +24,7 @@ I64 = NDArray[np.int64]
 Records = NDArray[Any]  # one record a sensor
 Record = Any  # a row of such an array, by address
 
+MS_PER_HOUR = 3_600_000
 SHIFT_BLOCKS = 4  # the recent past of the shift test, as the extremes of so many blocks
 
 # Thresholds. NaN switches a threshold off; infinite spans never raise.
@@ -55,7 +56,6 @@ RULES = np.dtype(
         ("reception_ms", "i8"),
         ("earliest_ms", "i8"),
         ("latest_ms", "i8"),
-        ("window_start", "i8"),  # first place in the rings
         ("window_size", "i8"),  # places in the rings
         ("rise_floor", "f8"),  # NaN: natural direction
         ("rise_scales", "f8"),
@@ -81,6 +81,9 @@ RULES = np.dtype(
         ("oversaturated_ms", "i8"),
         ("settle_each", "i8"),  # 0: off
         ("settle_most", "i8"),
+        ("is_quick", "u1"),  # whether ingest.qc.quick may answer
+        ("memo_ms", "i8"),  # all instants of such a part have the same climatology; 0: ask anew
+        ("alive_range", "f8"),  # two readings this far apart prove the signal alive
         ("shift_block", "i8"),  # readings in a block; 0: off
         ("shift_rise", "f8"),  # NaN: natural direction
         ("shift_fall", "f8"),
@@ -136,9 +139,15 @@ ALONE = Neighbours()
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """Rules as records, with the climatology members of all sensors (shape (members, 9), see qartod.climatology)."""
+    """Rules as records, each once however many sensors share it, and the climatology members of all of them.
+
+    rule_of: row of `rules` by sensor · first_place: of its window in the rings, by sensor · members: shape
+    (members, 9), see qartod.climatology.
+    """
 
     rules: Records
+    rule_of: NDArray[np.int32]
+    first_place: I64
     members: F64
 
 
@@ -146,7 +155,11 @@ def compile_rules(
     settings: Sequence[SensorQuality | None], interval_s: Sequence[float], neighbours: Sequence[Neighbours]
 ) -> Compiled:
     """Lay settings out as records; `interval_s` gives the usual step of each sensor in seconds."""
-    rules = np.zeros(len(settings), RULES)
+    rows: dict[tuple[int, float, Neighbours], int] = {}
+    keys = [(id(q), float(i), n) for q, i, n in zip(settings, interval_s, neighbours, strict=True)]
+    rule_of = np.array([rows.setdefault(key, len(rows)) for key in keys], np.int32)
+    quality_of = {id(quality): quality for quality in settings}
+    rules = np.zeros(len(rows), RULES)
     for name in RULES.names or ():
         if RULES[name].kind == "f":
             rules[name] = np.nan
@@ -154,20 +167,38 @@ def compile_rules(
     for k in range(COMPANY_MAX):
         rules[f"company_{k}"] = -1
     members: list[list[float]] = []
-    for s, quality in enumerate(settings):
-        rule = rules[s]
-        rule["interval_ms"] = max(1, round(interval_s[s] * 1000))
-        rule["companion"] = neighbours[s].companion
+    for (which, step_s, beside), row in rows.items():
+        rule, quality = rules[row], quality_of[which]
+        rule["interval_ms"] = max(1, round(step_s * 1000))
+        rule["companion"] = beside.companion
         rule["member_start"] = len(members)
         if quality is not None:
             _fill_values(rule, quality, members)
-            _fill_windows(rule, quality, float(interval_s[s]))
+            _fill_windows(rule, quality, step_s)
             _fill_times(rule, quality)
-            _fill_river(rule, quality, neighbours[s])
+            _fill_river(rule, quality, beside)
+            _fill_quick(rule, quality)
             rule["enabled"] = int(tests_of(quality))
         rule["member_stop"] = len(members)
-    rules["window_start"][1:] = np.cumsum(rules["window_size"])[:-1]
-    return Compiled(rules, np.array(members, np.float64).reshape(-1, 9))
+    sizes = rules["window_size"][rule_of]
+    return Compiled(rules, rule_of, np.cumsum(sizes) - sizes, np.array(members, np.float64).reshape(-1, 9))
+
+
+def _fill_quick(rule: Record, quality: SensorQuality) -> None:
+    """Note what ingest.qc.quick needs to know: whether it may answer, and from what on it is certain."""
+    seasons = {m.period for m in quality.climatology}
+    if None in seasons or seasons & {"minute", "second"}:
+        rule["memo_ms"] = 0
+    else:
+        rule["memo_ms"] = MS_PER_HOUR if "hour" in seasons else MS_PER_DAY
+    rule["is_quick"] = all(m.zspan is None for m in quality.climatology)
+    if test := quality.attenuated:
+        least = max(test.suspect_below, test.fail_below)
+        # The margin is a million times the rounding of the long way's own sums.
+        margin = 1 + 1e-6
+        rule["alive_range"] = (
+            least if test.statistic == "range" else least * margin * math.sqrt(2 * rule["window_size"])
+        )
 
 
 def tests_of(quality: SensorQuality) -> QcTest:
@@ -256,8 +287,9 @@ def _fill_river(rule: Record, quality: SensorQuality, beside: Neighbours) -> Non
         rule["shift_floor"] = shifted.floor
 
 
-def blank_memory(rules: Records) -> Records:
+def blank_memory(compiled: Compiled) -> Records:
     """Return the memory of sensors that have not been heard yet; the usual step starts at floor / scales."""
+    rules = compiled.rules[compiled.rule_of]
     memory = np.zeros(len(rules), MEMORY)
     for name in ("last", "before_last", "good", "before_good", "level", "same", "waiting"):
         memory[name] = np.nan
@@ -270,7 +302,7 @@ def blank_memory(rules: Records) -> Records:
     return memory
 
 
-def blank_rings(rules: Records) -> tuple[I64, F64]:
+def blank_rings(compiled: Compiled) -> tuple[I64, F64]:
     """Return the empty windows of all sensors: times and values."""
-    places = int(rules["window_size"].sum())
+    places = int(compiled.rules["window_size"][compiled.rule_of].sum())
     return np.full(places, NO_TIME, np.int64), np.full(places, np.nan)

@@ -17,7 +17,9 @@ from citypulse.model import CityConfig, ReadingBatch, SensorTable
 
 from .columns import ALONE, MEMORY, Neighbours, blank_memory, blank_rings, compile_rules
 from .kernel import grade
+from .quick import blank_clues
 from .settings import QualitySettings, SensorQuality
+from .verdicts import PLACES
 
 _NO_DEPTH = np.zeros(0)
 
@@ -71,8 +73,10 @@ class QualityControl:
             raise ValueError(f"{len(settings)} settings, {len(cadence_s)} cadences, {len(neighbours)} neighbours")
         intervals = [(q.interval_s if q else None) or c for q, c in zip(settings, cadence_s, strict=True)]
         self._compiled = compile_rules(settings, intervals, neighbours)
-        self._memory = blank_memory(self._compiled.rules)
-        self._ring_ms, self._ring = blank_rings(self._compiled.rules)
+        self._memory = blank_memory(self._compiled)
+        self._ring_ms, self._ring = blank_rings(self._compiled)
+        self._clues, self._spans = blank_clues(len(settings), len(self._compiled.rules))
+        self._verdicts = np.zeros(PLACES, np.int64)  # scratch of the kernel
 
     @classmethod
     def of_sensors(cls, settings: QualitySettings, ids: Sequence[str], cadence_s: Sequence[float]) -> QualityControl:
@@ -117,8 +121,21 @@ class QualityControl:
             _plain(batch.quality, np.uint8),
             _plain(batch.lane, np.uint8),
         )
-        rules, members = self._compiled.rules, self._compiled.members
-        count = grade(*columns, rules, members, self._memory, self._ring_ms, self._ring, flags, tests, amended)
+        c = self._compiled
+        rules = c.rules, c.rule_of, c.first_place, c.members
+        count, _ = grade(
+            *columns,
+            *rules,
+            self._memory,
+            self._clues,
+            self._spans,
+            self._ring_ms,
+            self._ring,
+            flags,
+            tests,
+            amended,
+            self._verdicts,
+        )
         amended = amended[:count]
         return Graded(
             flags=flags,
@@ -152,6 +169,7 @@ class QualityControl:
         for name in MEMORY.names or ():
             self._memory[name] = state[name]
         self._ring_ms[:], self._ring[:] = state["ring_ms"], state["ring"]
+        self._clues, self._spans = blank_clues(len(self._clues), len(self._spans))
 
 
 def _plain(column: NDArray[Any], kind: Any) -> NDArray[Any]:

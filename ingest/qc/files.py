@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from citypulse.config import problems
 from citypulse.config.load import parse, read_source
 from citypulse.config.nodes import Node, Report, Table
+from citypulse.config.quality import plain_section
 from citypulse.errors import ConfigError
 
 from .settings import QualitySettings
@@ -16,10 +17,11 @@ from .settings import QualitySettings
 
 def quality_of(section: Node, report: Report) -> QualitySettings | None:
     """Check a `quality:` section that is already parsed; None with the problems noted when it is wrong."""
+    plain = plain_section(section, QualitySettings, report) if isinstance(section, Table) else section
     try:
-        return QualitySettings.model_validate(section.data())
+        return QualitySettings.model_validate(plain.data())
     except ValidationError as error:
-        problems.note(report, error, section, QualitySettings)
+        problems.note(report, error, plain, QualitySettings)
         return None
 
 

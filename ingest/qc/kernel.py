@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from . import qartod
 from .catalogue import FAIL, GOOD, MISSING, NO_TIME, NOT_EVALUATED, SUSPECT, QcTest
 from .columns import F64, I64, Record, Records
+from .quick import NOT_QUICK, TOUCH_AHEAD, lose_track, passes, touch
 from .river import judge_river, went_and_returned
-from .verdicts import ABSENT, FAILED, OPEN, PASSED, PLACES, RAISED, Masks, note, rolled
+from .verdicts import ABSENT, FAILED, OPEN, PASSED, RAISED, Masks, note, rolled
 
 _GROSS_RANGE = int(QcTest.GROSS_RANGE)
 _CLIMATOLOGY = int(QcTest.CLIMATOLOGY)
@@ -28,12 +29,10 @@ _RECEPTION = int(QcTest.RECEPTION)
 _DATE = int(QcTest.IMPOSSIBLE_DATE)
 _RETURNED = int(QcTest.RETURNED)
 _WINDOWED = _FLAT_LINE | _ATTENUATED
-_RIVER = int(
-    QcTest.JUMP | QcTest.RETURNED | QcTest.FROZEN | QcTest.COMPANION | QcTest.OVERSATURATED | QcTest.SHIFTED
-)
+_RIVER = int(QcTest.JUMP | QcTest.RETURNED | QcTest.FROZEN | QcTest.COMPANION | QcTest.OVERSATURATED | QcTest.SHIFTED)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def judge_alone(
     rule: Record, members: F64, time_ms: int, received_ms: int, x: float, depth: float, verdicts: Masks
 ) -> None:
@@ -52,9 +51,9 @@ def judge_alone(
         note(verdicts, _DATE, flag)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def judge_by_memory(
-    rule: Record, memory: Record, ring_ms: I64, ring: F64, time_ms: int, x: float, verdicts: Masks
+    rule: Record, memory: Record, first: int, ring_ms: I64, ring: F64, time_ms: int, x: float, verdicts: Masks
 ) -> None:
     """Run the tests that look back, and put the reading into its sensor's window."""
     enabled = rule["enabled"]
@@ -71,15 +70,15 @@ def judge_by_memory(
     if enabled & _SPIKE:
         note(verdicts, _SPIKE, MISSING if math.isnan(x) else NOT_EVALUATED)
     if enabled & _WINDOWED:
-        _judge_by_window(rule, memory, ring_ms, ring, time_ms, x, verdicts)
+        _judge_by_window(rule, memory, first, ring_ms, ring, time_ms, x, verdicts)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _judge_by_window(
-    rule: Record, memory: Record, ring_ms: I64, ring: F64, time_ms: int, x: float, verdicts: Masks
+    rule: Record, memory: Record, first: int, ring_ms: I64, ring: F64, time_ms: int, x: float, verdicts: Masks
 ) -> None:
     enabled = rule["enabled"]
-    first, size, newest = rule["window_start"], rule["window_size"], memory["seen"]
+    size, newest = rule["window_size"], memory["seen"]
     place = first + newest % size
     if enabled & _ATTENUATED and newest >= size and ring_ms[place] > time_ms - rule["attenuated_ms"]:
         memory["overflow"] += 1
@@ -103,7 +102,7 @@ def _judge_by_window(
         note(verdicts, _ATTENUATED, flag)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def complete_previous(rule: Record, memory: Record, time_ms: int, x: float, verdicts: Masks) -> bool:
     """Complete the verdict on the sensor's previous reading now that the next has come; say if its flag changed.
 
@@ -135,7 +134,7 @@ def complete_previous(rule: Record, memory: Record, time_ms: int, x: float, verd
     return has_changed
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _remember(memory: Record, time_ms: int, x: float, base: int, flag: int, verdicts: Masks) -> None:
     memory["seen"] += 1
     memory["before_last"] = memory["last"]
@@ -147,7 +146,7 @@ def _remember(memory: Record, time_ms: int, x: float, base: int, flag: int, verd
     memory["emitted"] = flag
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def grade(
     sensor: NDArray[np.int32],
     time_ms: I64,
@@ -157,26 +156,37 @@ def grade(
     base: NDArray[np.uint8],
     lane: NDArray[np.uint8],
     rules: Records,
+    rule_of: NDArray[np.int32],
+    first_place: I64,
     members: F64,
     memories: Records,
+    clues: Records,
+    spans: Records,
     ring_ms: I64,
     ring: F64,
     flags: NDArray[np.uint8],
     tests: NDArray[np.uint32],
     amended: NDArray[np.int64],
-) -> int:
-    """Grade readings in order of arrival; returns the number of amendments.
+    verdicts: Masks,
+) -> tuple[int, int]:
+    """Grade readings in order of arrival; returns the number of amendments, and a sum that means nothing (quick.touch).
 
     depth: one value a reading, or empty. base: the flag each reading came with, 0 for none. lane: only LIVE (0)
     readings are remembered; HISTORY (1) ones get the tests without memory; others keep their flag.
     flags, tests: out, one a reading. amended: out, shape (readings, 5): sensor, time, flag and tests of the sensor's
     previous reading where its verdict changed, and the reading that changed it; at most one a reading.
+    verdicts: scratch.
     """
     amendments = 0
-    verdicts = np.zeros(PLACES, np.int64)
+    touched = 0
+    total = 0
     for i in range(len(sensor)):
+        if i == touched:
+            touched = min(i + TOUCH_AHEAD, len(sensor))
+            total += touch(sensor, rules, rule_of, first_place, memories, clues, ring_ms, ring, i, touched)
         s = sensor[i]
-        rule, memory = rules[s], memories[s]
+        row = rule_of[s]
+        rule, memory = rules[row], memories[s]
         enabled = rule["enabled"]
         if lane[i] > 1 or enabled == 0:
             flags[i] = base[i] if base[i] != 0 else NOT_EVALUATED
@@ -186,6 +196,33 @@ def grade(
         if x == rule["no_value_0"] or x == rule["no_value_1"] or math.isinf(x):
             x = math.nan
         is_live = lane[i] == 0
+        if is_live and not math.isnan(x):
+            passed = passes(
+                rule,
+                memory,
+                clues[s],
+                spans[row],
+                members,
+                first_place[s],
+                ring_ms,
+                ring,
+                time_ms[i],
+                received_ms[i],
+                x,
+            )
+            if passed != NOT_QUICK:
+                verdicts[PASSED], verdicts[OPEN] = passed, enabled & _SPIKE
+                verdicts[RAISED] = verdicts[FAILED] = verdicts[ABSENT] = 0
+                if enabled & _RIVER:
+                    judge_river(rule, memory, memories, time_ms[i], x, False, verdicts)
+                else:
+                    memory["out_ms"] = NO_TIME
+                flags[i] = rolled(verdicts, base[i], True)
+                tests[i] = verdicts[RAISED]
+                _remember(memory, time_ms[i], x, base[i], flags[i], verdicts)
+                continue
+        if is_live:
+            lose_track(memory, clues[s], time_ms[i], x)
         if is_live and memory["seen"] > 0:
             verdicts[:] = 0
             if complete_previous(rule, memory, time_ms[i], x, verdicts):
@@ -198,7 +235,7 @@ def grade(
         verdicts[:] = 0
         judge_alone(rule, members, time_ms[i], received_ms[i], x, depth[i] if len(depth) else math.nan, verdicts)
         if is_live:
-            judge_by_memory(rule, memory, ring_ms, ring, time_ms[i], x, verdicts)
+            judge_by_memory(rule, memory, first_place[s], ring_ms, ring, time_ms[i], x, verdicts)
             is_out = math.isnan(x) or verdicts[FAILED] & _GROSS_RANGE != 0
             if enabled & _RIVER:
                 judge_river(rule, memory, memories, time_ms[i], x, is_out, verdicts)
@@ -208,4 +245,4 @@ def grade(
         tests[i] = verdicts[RAISED] | verdicts[FAILED]
         if is_live:
             _remember(memory, time_ms[i], x, base[i], flags[i], verdicts)
-    return amendments
+    return amendments, total

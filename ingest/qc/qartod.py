@@ -22,7 +22,7 @@ STATISTIC_STD = 1
 STATISTIC_RANGE = 2
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def gross_range(x: float, fail_low: float, fail_high: float, suspect_low: float, suspect_high: float) -> int:
     """Outside the fail span fails, outside the suspect span is suspect; the bounds themselves are good."""
     if math.isnan(x):
@@ -34,7 +34,7 @@ def gross_range(x: float, fail_low: float, fail_high: float, suspect_low: float,
     return GOOD
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def climatology(time_ms: int, x: float, depth: float, members: NDArray[np.float64], start: int, stop: int) -> int:
     """Judge by every member that holds this time and depth; later members overwrite earlier ones.
 
@@ -43,7 +43,14 @@ def climatology(time_ms: int, x: float, depth: float, members: NDArray[np.float6
     """
     if math.isnan(x):
         return MISSING
-    flag = NOT_EVALUATED
+    k = member_of(time_ms, depth, members, start, stop)
+    return NOT_EVALUATED if k < 0 else gross_range(x, members[k, 5], members[k, 6], members[k, 7], members[k, 8])
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+def member_of(time_ms: int, depth: float, members: NDArray[np.float64], start: int, stop: int) -> int:
+    """Return the last of a sensor's members that holds this time and depth, -1 if none does."""
+    found = -1
     known, part = 0, 0.0  # members of one sensor mostly share their period
     for k in range(start, stop):
         period = int(members[k, 0])
@@ -54,11 +61,11 @@ def climatology(time_ms: int, x: float, depth: float, members: NDArray[np.float6
             continue
         if not math.isnan(members[k, 3]) and not (members[k, 3] <= depth <= members[k, 4]):
             continue
-        flag = gross_range(x, members[k, 5], members[k, 6], members[k, 7], members[k, 8])
-    return flag
+        found = k
+    return found
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def spike(before: float, x: float, after: float, method: int, suspect: float, fail: float) -> int:
     """Judge the middle one of three successive readings; a missing neighbour means not evaluated.
 
@@ -79,7 +86,7 @@ def spike(before: float, x: float, after: float, method: int, suspect: float, fa
     return SUSPECT if height > suspect else GOOD
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def rate_of_change(
     previous_ms: int, previous: float, time_ms: int, x: float, suspect_per_s: float, fail_per_s: float
 ) -> int:
@@ -99,7 +106,7 @@ def rate_of_change(
     return SUSPECT if rate > suspect_per_s else GOOD
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def window_is_flat(ring: NDArray[np.float64], first: int, size: int, newest: int, count: int, tolerance: float) -> bool:
     """Whether the newest `count` + 1 readings (missing ones ignored) range over less than `tolerance`.
 
@@ -123,7 +130,7 @@ def window_is_flat(ring: NDArray[np.float64], first: int, size: int, newest: int
     return high >= low and high - low < tolerance
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def attenuation(value: float, suspect_below: float, fail_below: float) -> int:
     """Flag a window's standard deviation or range: too small means the signal is dying. NaN: not evaluated."""
     if math.isnan(value):
@@ -133,7 +140,7 @@ def attenuation(value: float, suspect_below: float, fail_below: float) -> int:
     return SUSPECT if value < suspect_below else GOOD
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def window_statistic(
     times: NDArray[np.int64],
     ring: NDArray[np.float64],
@@ -183,7 +190,7 @@ def window_statistic(
     return math.sqrt(squares / count)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def time_gap(previous_ms: int, time_ms: int, fail_ms: int) -> int:
     """A step from the previous reading longer than `fail_ms` fails; after a missing time it is not evaluated."""
     if time_ms == NO_TIME:
@@ -193,7 +200,7 @@ def time_gap(previous_ms: int, time_ms: int, fail_ms: int) -> int:
     return FAIL if time_ms - previous_ms > fail_ms else GOOD
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def reception(time_ms: int, now_ms: int, fail_ms: int) -> int:
     """Received more than `fail_ms` after its own time fails; a time in the future is good."""
     if time_ms == NO_TIME:
@@ -201,7 +208,7 @@ def reception(time_ms: int, now_ms: int, fail_ms: int) -> int:
     return FAIL if now_ms - time_ms > fail_ms else GOOD
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def impossible_date(time_ms: int, now_ms: int, earliest_ms: int, latest_ms: int) -> int:
     """A time after now, before `earliest_ms` or after `latest_ms` fails."""
     if time_ms == NO_TIME:

@@ -30,14 +30,14 @@ _SHIFTED = int(QcTest.SHIFTED)
 AGE_MAX = 16.0  # intervals; a limit that grew for ever would believe anything after a long silence
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def oxygen_saturation(celsius: float) -> float:
     """Return the solubility of oxygen in fresh water at 1 atm, mg/L (Benson and Krause 1980, USGS TM 2011.03)."""
     k = celsius + 273.15
     return math.exp(-139.34411 + 1.575701e5 / k - 6.642308e7 / k**2 + 1.243800e10 / k**3 - 8.621949e11 / k**4)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def judge_river(
     rule: Record,
     memory: Record,
@@ -69,15 +69,20 @@ def judge_river(
         # A logger repeats the last value while the instrument is out: held, not measured, nothing to learn.
         if not (has_lost and x == memory["good"]):
             is_raised = _jumps(rule, memory, memories, time_ms, x, verdicts)
-    if rule["shift_block"] > 0 and not is_raised and verdicts[RAISED] | verdicts[FAILED] == 0:
-        if shifts(rule, memory, x) and not _is_explained(rule, memories, time_ms):
-            note(verdicts, _SHIFTED, SUSPECT)
-            is_raised = True
+    is_undoubted = not is_raised and verdicts[RAISED] | verdicts[FAILED] == 0
+    if (
+        rule["shift_block"] > 0
+        and is_undoubted
+        and shifts(rule, memory, x)
+        and not _is_explained(rule, memories, time_ms)
+    ):
+        note(verdicts, _SHIFTED, SUSPECT)
+        is_raised = True
     memory["was_out"] = has_lost
     _settle(rule, memory, is_raised, is_out, has_lost, verdicts)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _is_frozen(rule: Record, memory: Record, time_ms: int, x: float) -> bool:
     if x != memory["same"]:
         memory["same"] = x
@@ -87,7 +92,7 @@ def _is_frozen(rule: Record, memory: Record, time_ms: int, x: float) -> bool:
     return is_frozen
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _is_oversaturated(rule: Record, memory: Record, time_ms: int, x: float, celsius: float) -> bool:
     if math.isnan(rule["oversaturated"]) or math.isnan(celsius):
         return False
@@ -100,7 +105,7 @@ def _is_oversaturated(rule: Record, memory: Record, time_ms: int, x: float, cels
     return is_over
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _jumps(rule: Record, memory: Record, memories: Records, time_ms: int, x: float, verdicts: Masks) -> bool:
     good = memory["good"]
     if math.isnan(good):
@@ -145,7 +150,7 @@ def _jumps(rule: Record, memory: Record, memories: Records, time_ms: int, x: flo
     return False
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _is_explained(rule: Record, memories: Records, time_ms: int) -> bool:
     """Whether a channel beside this one has just stepped too: one and a half intervals back at most."""
     oldest_ms = time_ms - 3 * rule["interval_ms"] // 2
@@ -155,7 +160,7 @@ def _is_explained(rule: Record, memories: Records, time_ms: int) -> bool:
     )
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _has_moved(company: int, moves: float, scales: float, memories: Records, oldest_ms: int) -> bool:
     if company < 0 or memories[company]["good_ms"] < oldest_ms:
         return False
@@ -165,7 +170,7 @@ def _has_moved(company: int, moves: float, scales: float, memories: Records, old
     return has_moved
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _believe(memory: Record, time_ms: int, x: float) -> None:
     memory["before_good"] = memory["good"]
     memory["good"] = x
@@ -173,7 +178,7 @@ def _believe(memory: Record, time_ms: int, x: float) -> None:
     memory["rejected"] = 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _settle(
     rule: Record,
     memory: Record,
@@ -185,9 +190,7 @@ def _settle(
     each = rule["settle_each"]
     if each == 0:
         return
-    if is_out:
-        memory["doubt"] = max(memory["doubt"], each)
-    elif is_raised:
+    if is_raised or is_out:
         memory["doubt"] = min(rule["settle_most"], memory["doubt"] + each)
     elif memory["doubt"] > 0 and not has_lost:
         memory["doubt"] -= 1
@@ -195,7 +198,7 @@ def _settle(
             note(verdicts, _UNSETTLED, SUSPECT)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def went_and_returned(rule: Record, memory: Record, after: float) -> bool:
     """Whether the previous reading stood alone between its neighbours; if so it is believed no longer."""
     before, x = memory["before_last"], memory["last"]

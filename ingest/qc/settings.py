@@ -1,7 +1,8 @@
 """What an engineer may say about quality control, per quantity and per sensor: the `quality:` section.
 
 Plain numbers only: values in the quantity's canonical unit, durations in seconds, rates per second. The
-loader resolves units before it builds these models. Unknown keys are errors.
+loader resolves units before it builds these models, by the markers `value`, `difference`, `rate` and `duration`
+(citypulse/config/quality.py). Unknown keys are errors.
 """
 
 from __future__ import annotations
@@ -27,15 +28,22 @@ def _ascending(span: tuple[float, float]) -> tuple[float, float]:
 
 
 Span = Annotated[tuple[float, float], AfterValidator(_ascending)]
+ValueSpan = Annotated[Span, "value"]
 Positive = Annotated[float, Field(gt=0)]
 AtLeastZero = Annotated[float, Field(ge=0)]
+Value = Annotated[float, "value"]
+Difference = Annotated[float, "difference"]  # of two values: a unit's zero point does not count
+Distance = Annotated[Positive, "difference"]
+Rate = Annotated[float, "rate"]
+Seconds = Annotated[Positive, "duration"]
+SecondsFromZero = Annotated[AtLeastZero, "duration"]
 
 
 class GrossRange(_Section):
     """Outside `fail` fails; outside `suspect`, which must lie within `fail`, is suspect. Bounds are good."""
 
-    fail: Span
-    suspect: Span | None = None
+    fail: ValueSpan
+    suspect: ValueSpan | None = None
 
     @model_validator(mode="after")
     def _suspect_lies_within_fail(self) -> GrossRange:
@@ -48,8 +56,8 @@ class ClimatologyMember(_Section):
     """One expectation for a span of time (of epoch ms, or of a calendar period) and, optionally, of depth."""
 
     tspan: Span
-    vspan: Span
-    fspan: Span | None = None
+    vspan: ValueSpan
+    fspan: ValueSpan | None = None
     zspan: Span | None = None
     period: str | None = None
 
@@ -77,47 +85,47 @@ def _epoch_ms(when: Any) -> Any:
 class Spike(_Section):
     """A single reading that sticks out; judged one reading late. A threshold of 0 or nothing is off."""
 
-    suspect: float | None = None
-    fail: float | None = None
+    suspect: Difference | None = None
+    fail: Difference | None = None
     method: Literal["average", "differential"] = "average"
 
 
 class RateOfChange(_Section):
     """Change per second since the previous reading."""
 
-    suspect: float
-    fail: float | None = None
+    suspect: Rate
+    fail: Rate | None = None
 
 
 class FlatLine(_Section):
     """The last readings, for so many seconds of the sensor's cadence, range over less than `tolerance`."""
 
-    tolerance: float
-    suspect_after_s: AtLeastZero
-    fail_after_s: AtLeastZero
+    tolerance: Difference
+    suspect_after_s: SecondsFromZero
+    fail_after_s: SecondsFromZero
 
 
 class Attenuated(_Section):
     """The standard deviation or range within the last `over_s` seconds is too small to be alive."""
 
-    over_s: Positive
-    suspect_below: float
-    fail_below: float
+    over_s: Seconds
+    suspect_below: Difference
+    fail_below: Difference
     statistic: Literal["std", "range"] = "std"
     min_readings: Annotated[int, Field(ge=0)] | None = None
-    min_s: AtLeastZero | None = None  # turned into readings with the cadence; min_readings goes first
+    min_s: SecondsFromZero | None = None  # turned into readings with the cadence; min_readings goes first
 
 
 class TimeGap(_Section):
     """More than so long since the previous reading."""
 
-    fail_after_s: AtLeastZero = 7200.0
+    fail_after_s: SecondsFromZero = 7200.0
 
 
 class Reception(_Section):
     """Received more than so long after its own time."""
 
-    fail_after_s: AtLeastZero = 21_600.0
+    fail_after_s: SecondsFromZero = 21_600.0
 
 
 class ImpossibleDate(_Section):
@@ -129,7 +137,7 @@ class ImpossibleDate(_Section):
 class Step(_Section):
     """How far one reading may step: beyond max(floor, scales × usual step) × √age, and by `factor`, is a jump."""
 
-    floor: Positive
+    floor: Distance
     scales: Positive
     factor: Annotated[float, Field(ge=1)] = 1.0  # the step must also be this ratio; 1 asks for none
 
@@ -172,7 +180,7 @@ class Returned(_Section):
     and the neighbours differ by less than `within` of the smaller step.
     """
 
-    floor: Positive
+    floor: Distance
     factor: Annotated[float, Field(ge=1)] = 1.0
     within: Annotated[float, Field(gt=0, lt=1)] = 0.3
 
@@ -180,8 +188,8 @@ class Returned(_Section):
 class Frozen(_Section):
     """Exactly the same value for so long; below `except_below` it is ice, not a fault."""
 
-    after_s: Positive
-    except_below: float | None = None
+    after_s: Seconds
+    except_below: Value | None = None
 
 
 class Companion(_Section):
@@ -193,8 +201,8 @@ class Companion(_Section):
     """
 
     quantity: str
-    out_after_s: Positive | None = None
-    service_step: Positive | None = None
+    out_after_s: Seconds | None = None
+    service_step: Distance | None = None
 
 
 class Oversaturated(_Section):
@@ -205,7 +213,7 @@ class Oversaturated(_Section):
 
     above: Positive
     altitude_m: float
-    for_s: Positive = 86_400.0
+    for_s: Seconds = 86_400.0
 
 
 class Settling(_Section):
@@ -224,7 +232,7 @@ class Shifted(_Section):
     readings: Annotated[int, Field(ge=4, le=100_000)] = 20
     rise: Annotated[float, Field(gt=1)] | None = None
     fall: Annotated[float, Field(gt=1)] | None = None
-    floor: AtLeastZero = 0.0
+    floor: Annotated[Difference, Field(ge=0)] = 0.0
 
     @model_validator(mode="after")
     def _has_a_direction(self) -> Shifted:
@@ -237,7 +245,7 @@ class SensorQuality(_Section):
     """All tests of one quantity or sensor; a test that is not named does not run."""
 
     missing: Annotated[tuple[float, ...], Field(max_length=NO_VALUES_MAX)] = ()  # e.g. -9999 means "no value"
-    interval_s: Positive | None = None  # the usual step between readings; the sensor's cadence when not given
+    interval_s: Seconds | None = None  # the usual step between readings; the sensor's cadence when not given
     window_max: Annotated[int, Field(ge=2, le=1_000_000)] | None = None  # places kept for window tests
     gross_range: GrossRange | None = None
     climatology: tuple[ClimatologyMember, ...] = ()
@@ -291,4 +299,5 @@ class QualitySettings(_Section):
         if override is None:
             return base
         named = {} if base is None else base.model_dump(exclude_unset=True)
+        override = {test: None if said is False else said for test, said in override.items()}
         return SensorQuality.model_validate({**named, **override})

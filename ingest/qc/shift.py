@@ -13,7 +13,7 @@ from numba import njit
 from .columns import SHIFT_BLOCKS, Record
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def shifts(rule: Record, memory: Record, x: float) -> bool:
     """Take a reading that no other test doubts; say whether it confirms a new level.
 
@@ -24,7 +24,7 @@ def shifts(rule: Record, memory: Record, x: float) -> bool:
     memory["waiting"] = x
     if math.isnan(before):
         return False
-    is_shift = memory["taken"] >= rule["shift_block"] * SHIFT_BLOCKS and _is_beyond(rule, memory, before, x)
+    is_shift: bool = memory["taken"] >= rule["shift_block"] * SHIFT_BLOCKS and _is_beyond(rule, memory, before, x)
     block = memory["taken"] // rule["shift_block"] % SHIFT_BLOCKS
     if memory["taken"] % rule["shift_block"] == 0:
         memory["lowest"][block] = memory["highest"][block] = before
@@ -35,7 +35,7 @@ def shifts(rule: Record, memory: Record, x: float) -> bool:
     return is_shift
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def _is_beyond(rule: Record, memory: Record, before: float, x: float) -> bool:
     low, high = memory["lowest"][0], memory["highest"][0]
     for k in range(1, SHIFT_BLOCKS):

@@ -13,7 +13,7 @@ PASSED, RAISED, FAILED, OPEN, ABSENT = 0, 1, 2, 3, 4  # places of the masks
 PLACES = 5
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def note(verdicts: Masks, test: int, flag: int) -> None:
     """Put one test's flag into a reading's masks; a test speaks once of a reading."""
     if flag == GOOD:
@@ -28,7 +28,7 @@ def note(verdicts: Masks, test: int, flag: int) -> None:
         verdicts[ABSENT] |= test
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def rolled(verdicts: Masks, base: int, has_value: bool) -> int:  # noqa: FBT001 - a compiled function has no keywords
     """Roll tests up with the flag a reading came with (0: none). A reading without a value is never above missing."""
     if verdicts[FAILED] != 0:

@@ -115,13 +115,13 @@ def median_slope(ring: Array, newest: int, points: int, scratch: NDArray[np.floa
                 if times[b] > times[a]:
                     scratch[n] = (values[b] - values[a]) * 1000.0 / (times[b] - times[a])
                     n += 1
-        return median(scratch, n) if n > 0 else np.nan
+        return float(median(scratch, n) if n > 0 else np.nan)
     for b in range(1, points):
         late_ms, late = times[b], values[b]
         for a in range(b):  # so plain that the processor takes several slopes at once
             scratch[n + a] = (late - values[a]) * 1000.0 / (late_ms - times[a])
         n += b
-    return median(scratch, n)
+    return float(median(scratch, n))
 
 
 @njit(cache=True, nogil=True)
@@ -184,7 +184,7 @@ def feature(samples: Array, mine: NDArray[np.int32], params: Array, heads: Array
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def rests(time_ms: int, value: float, rule: Any, head: Any, ring: Array) -> tuple[int, float]:
-    """Take the reading if the newest slope is calm and stands for the median (see `feature`), or too few points speak."""
+    """Take the reading if the newest slope is calm and stands for the median, or too few points speak (`feature`)."""
     newest = head["count"]
     span_ms = time_ms - head["time_ms"]
     if newest == 0 or span_ms <= 0:

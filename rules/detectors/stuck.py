@@ -69,7 +69,7 @@ def feature(samples: Array, mine: NDArray[np.int32], params: Array, runs: Array)
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def rests(time_ms: int, value: float, rule: Any, run: Any, calm_low: float, calm_high: float) -> tuple[int, float]:
-    """Take the reading if its feature stays calm: the same as `feature`, but nothing is changed before that is known."""
+    """Take the reading if its feature stays calm: as `feature`, but nothing is changed before that is known."""
     low, high = min(run["low"], value), max(run["high"], value)
     if run["points"] == 0 or high - low > rule["tolerance"] or value <= rule["natural"]:
         if not (rule["min_points"] > 1 and calm_low < 0.0 < calm_high):

@@ -83,7 +83,7 @@ def usual_at(hour: int, rule: Any, ring: Array, means: NDArray[np.float64]) -> f
             days += 1
     if days < rule["min_days"]:
         return float(np.nan)
-    return max(median(means, days), rule["floor"])
+    return float(max(median(means, days), rule["floor"]))
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)

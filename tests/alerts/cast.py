@@ -11,7 +11,7 @@ import numpy as np
 
 from alerts.desk import Desk
 from alerts.lifecycle import ENDS, is_retained
-from alerts.state import REOPEN_WITHIN_S, OpenState
+from alerts.state import RECENT_S, REOPEN_WITHIN_S, OpenState
 from citypulse.model import (
     Actor,
     Alarm,
@@ -22,10 +22,12 @@ from citypulse.model import (
     Crossing,
     Effects,
     Event,
+    Exercise,
     Gateway,
     Inhibition,
     Lane,
     Limit,
+    Mute,
     Notice,
     OrderPlan,
     OrderState,
@@ -40,6 +42,7 @@ from citypulse.model import (
     SensorTable,
     Side,
     Site,
+    Storm,
     Team,
     Text,
     Transition,
@@ -149,6 +152,9 @@ class Ledger:
 
     alarms: dict[str, Alarm] = field(default_factory=dict)
     orders: dict[str, WorkOrder] = field(default_factory=dict)
+    mutes: dict[str, Mute] = field(default_factory=dict)
+    storms: dict[str, Storm] = field(default_factory=dict)
+    exercises: dict[str, Exercise] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     obsolete: list[tuple[str, str]] = field(default_factory=list)
@@ -157,6 +163,9 @@ class Ledger:
         self.alarms |= effects.alarms
         # The ledger keeps order data as JSON, so a restart gets it back as JSON does.
         self.orders |= {k: replace(o, data=json.loads(json.dumps(o.data))) for k, o in effects.orders.items()}
+        self.mutes |= effects.mutes
+        self.storms |= effects.storms
+        self.exercises |= effects.exercises
         self.events += effects.events
         self.notices += effects.notices
         self.obsolete += effects.obsolete
@@ -178,7 +187,19 @@ class Ledger:
             ),
             occurrences=numbers,
             order_serials=serials,
+            rota_events=tuple(e for e in self.events if e.subject_kind == "rota"),
+            mutes=tuple(m for m in self.mutes.values() if not m.is_over or m.origin),
+            exercises=tuple(e for e in self.exercises.values() if e.ended_ms is None),
+            raises=self._raises(now_ms),
+            storms=tuple(self.storms.values()),
         )  # fmt: skip
+
+    def _raises(self, now_ms: int) -> dict[str, tuple[tuple[int, int], ...]]:
+        found: dict[str, list[tuple[int, int]]] = {}
+        for alarm in sorted(self.alarms.values(), key=lambda a: (a.dedup_key, a.occurrence)):
+            if alarm.raised_wall_ms > now_ms - RECENT_S * 1000 and not alarm.is_historical:
+                found.setdefault(alarm.dedup_key, []).append((alarm.raised_ms, alarm.raised_wall_ms))
+        return {key: tuple(raises) for key, raises in found.items()}
 
 
 class World:
@@ -187,7 +208,8 @@ class World:
     def __init__(self, config: CityConfig | None = None) -> None:
         self.config = config or city()
         self.now_ms = T0
-        self.desk = Desk(self.config, TABLE)
+        self.table = SensorTable.build(tuple(s.id for s in self.config.sensors), self.config.sensors)
+        self.desk = Desk(self.config, self.table)
         self.ledger = Ledger()
         self.journal: list[ReadingBatch] = []
         self._snapshot: dict[str, Any] = {}
@@ -214,7 +236,7 @@ class World:
     def restart(self, config: CityConfig | None = None) -> None:
         """Kill the desk; stand up another from the ledger, the last snapshot and the journal after it."""
         self.config = config or self.config
-        self.desk = Desk(self.config, TABLE, self.ledger.open_state(self.now_ms))
+        self.desk = Desk(self.config, self.table, self.ledger.open_state(self.now_ms))
         self.desk.restore(self._snapshot)
         for number, batch in enumerate(self.journal):
             self.desk.replay(batch, number)

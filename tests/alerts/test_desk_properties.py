@@ -109,6 +109,8 @@ def _check_alarms(world: World, by_subject: dict[str, list[Any]]) -> None:
     for alarm in world.ledger.alarms.values():
         assert letter(alarm) in "ABCDEFG"  # I1
         numbers[alarm.dedup_key].append(alarm.occurrence)
+        if alarm.rule == "gas":
+            _check_latch([(e.kind, e.to_state) for e in by_subject[alarm.id]])
         if alarm.shelved_until_ms is not None:  # I9
             assert world.now_ms < alarm.shelved_until_ms <= world.now_ms + 24 * 3_600_000
         assert is_retained(alarm) == (alarm.id in world.desk.alarms)  # I11
@@ -118,8 +120,8 @@ def _check_alarms(world: World, by_subject: dict[str, list[Any]]) -> None:
             if event.kind in {"stale", "data_back", "amended"}:
                 assert event.from_state == event.to_state  # I6, I7
     for event in world.ledger.events:
-        if event.kind in {"raised", "cleared", "withdrawn", "reset"}:
-            kinds[world.ledger.alarms[event.subject].dedup_key].append(event.kind)
+        if event.kind in {"raised", "raised_again", "cleared", "withdrawn", "reset"}:  # again: while it chatters
+            kinds[world.ledger.alarms[event.subject].dedup_key].append(event.kind.removesuffix("_again"))
     for seen in numbers.values():
         assert sorted(seen) == list(range(1, len(seen) + 1))  # I3
     for key, seen in kinds.items():
@@ -128,6 +130,14 @@ def _check_alarms(world: World, by_subject: dict[str, list[Any]]) -> None:
         assert set(turns[1::2]) <= {"cleared", "withdrawn"}, key
     live = [a.dedup_key for a in world.desk.alarms.values()]
     assert len(live) == len(set(live)), "one retained alarm per key"
+
+
+def _check_latch(turns: list[tuple[str, str]]) -> None:
+    """I8: what latches stays in alarm after it cleared, until somebody resets it or a newer occurrence carries on."""
+    is_held = False
+    for kind, to_state in turns:
+        is_held = kind == "cleared" or (is_held and kind not in {"reset", "superseded", "withdrawn"})
+        assert not is_held or to_state not in {"A", "D"}, turns
 
 
 def _check_notices(world: World, by_subject: dict[str, list[Any]]) -> None:
@@ -140,7 +150,7 @@ def _check_notices(world: World, by_subject: dict[str, list[Any]]) -> None:
     for (subject, *_), told in heard.items():
         alarm = world.ledger.alarms[subject]
         assert told[0].kind is not NoticeKind.CLEARED  # I14
-        if alarm.condition is not Condition.ACTIVE:
+        if alarm.condition is not Condition.ACTIVE and not alarm.is_chattering:  # else it is told when it settles
             assert NoticeKind.CLEARED in [n.kind for n in told], by_subject[subject]  # I13
         for notice in told:
             at = by_subject[subject][notice.rev - 1].to_state
@@ -192,7 +202,7 @@ def test_killing_and_restarting_anywhere_changes_nothing(history, kills, snapsho
             shaken.snapshot()
         if number in kills:
             shaken.restart()
-    for part in ("alarms", "orders", "events", "notices", "obsolete"):
+    for part in ("alarms", "orders", "events", "notices", "obsolete", "storms"):
         assert getattr(shaken.ledger, part) == getattr(calm.ledger, part), part  # I17
 
 
@@ -210,7 +220,7 @@ def test_how_transitions_fall_into_ticks_changes_nothing(changes, cuts):
             together.tick(*waiting)
             waiting = []
     together.tick(*waiting)
-    for part in ("alarms", "orders", "events", "notices"):
+    for part in ("alarms", "orders", "events", "notices", "storms"):
         assert getattr(together.ledger, part) == getattr(apart.ledger, part), part  # I18, at the desk
 
 

@@ -288,9 +288,9 @@ def test_a_shelf_ends_by_itself_and_the_active_alarm_is_announced_again():
     number = world.alarm().id
     world.does(DUTY, "alarm.shelve", number, reason="road works", until_ms=world.now_ms + 3_600_000)
     assert letter(world.alarm()) == "E"
-    before = len(sent(world, number))
     world.wait(3599)
     assert letter(world.alarm()) == "E"
+    before = len(sent(world, number))
     world.wait(1)
     assert letter(world.alarm()) == "B"
     assert sent(world, number)[before:] == [("raised", "board", "desk")]

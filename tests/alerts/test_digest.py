@@ -53,7 +53,14 @@ WAITING = st.lists(
 
 
 def in_order(rows):
-    fit = [replace(r, may_wait=r.may_wait and not is_urgent(r), digest="" if is_urgent(r) else r.digest) for r in rows]
+    fit = [
+        replace(
+            r,
+            may_wait=r.may_wait and not is_urgent(r),
+            digest=f"{r.digest}-{r.target}" if r.digest and not is_urgent(r) else "",
+        )
+        for r in rows
+    ]
     return [replace(r, id=n) for n, r in enumerate(sorted(fit, key=lambda r: r.level))]
 
 

@@ -28,8 +28,17 @@ from alerts.steps import CHANGES
 from citypulse.model import AlarmQuality, Condition, OrderState, Priority
 
 EVERY_REGION = [
-    Regions(condition=c, is_acked=a, is_confirmed=k, is_shelved=e, is_suppressed=f, is_out_of_service=g, quality=q)
-    for c, a, k, e, f, g, q in itertools.product(Condition, *([(False, True)] * 5), AlarmQuality)
+    Regions(
+        condition=c,
+        is_acked=a,
+        is_confirmed=k,
+        is_shelved=e,
+        is_suppressed=f,
+        is_out_of_service=g,
+        quality=q,
+        is_chattering=h,
+    )
+    for c, a, k, e, f, g, q, h in itertools.product(Condition, *([(False, True)] * 5), AlarmQuality, (False, True))
 ]
 FACTS = [{"latches": latches, "has_order": order} for latches in (False, True) for order in (False, True)]
 
@@ -67,6 +76,22 @@ def test_a_latched_alarm_is_reset_only_after_it_was_acknowledged():
     for r, facts in itertools.product(EVERY_REGION, FACTS):
         after = step_alarm(r, "reset", **facts)
         assert (after is not None) == (r.condition is Condition.LATCHED and r.is_acked and r.overlays == 0)
+
+
+def test_chatter_and_asking_again_change_only_what_they_are_about():
+    for r, facts in itertools.product(EVERY_REGION, FACTS):
+        overlays = (r.is_shelved, r.is_suppressed, r.is_out_of_service)
+        for event in ("chatter", "again", "flutter", "settle", "realarm"):
+            after = step_alarm(r, event, **facts)
+            if after is None:
+                continue
+            assert (after.is_shelved, after.is_suppressed, after.is_out_of_service) == overlays
+            assert is_retained(after) or event == "settle"
+            assert after.is_acked == (r.is_acked and event != "realarm")
+            assert after.is_chattering == {"chatter": True, "settle": False}.get(event, r.is_chattering)
+        assert (step_alarm(r, "settle", **facts) is not None) == r.is_chattering
+        asks = r.condition is Condition.ACTIVE and r.is_acked and not r.overlays and not r.is_chattering
+        assert (step_alarm(r, "realarm", **facts) is not None) == asks
 
 
 def test_nobody_acknowledges_what_is_hidden():

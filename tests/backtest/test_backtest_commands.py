@@ -205,6 +205,7 @@ def test_without_labels_a_suggestion_needs_to_know_how_many_alarms_are_bearable(
     [
         *sorted((ROOT / "rules/packs").glob("*.tests.yaml")),
         *sorted((Path(__file__).parent / "public").glob("*.tests.yaml")),
+        ROOT / "sensors.tests.yaml",
     ],
     ids=lambda p: p.name,
 )
@@ -278,3 +279,17 @@ def test_a_missing_configuration_is_told_at_its_line(world: Path) -> None:
     assert result.exit_code == 1
     assert "lost.tests.yaml:1:" in result.output
     assert "nowhere.yaml" in result.output
+
+
+def test_every_number_of_every_pack_has_a_source_and_a_proposal_says_so() -> None:
+    """A rule's source names a standard, a published practice or a measurement; what is none of these is a PROPOSAL."""
+    known = re.compile(
+        r"PROPOSAL|GB|CJJ|DB3|HJ|JGJ|SL 651|guide|practice|Singapore|Shanghai|Shenyang|FloodNet"
+    )
+    for pack in sorted(p for p in (ROOT / "rules/packs").glob("*.yaml") if "." not in p.stem):
+        text = pack.read_text(encoding="utf-8")
+        for rule in re.split(r"^  - id: ", text, flags=re.MULTILINE)[1:]:
+            name = rule.split()[0]
+            source = re.search(r'^    source: "?(.+?)"?$', rule, re.MULTILINE)
+            assert source is not None, f"{pack.name}: {name} has no source"
+            assert known.search(source[1]), f"{name}: {source[1]!r} names no source, and is no PROPOSAL"

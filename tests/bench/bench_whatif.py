@@ -111,19 +111,22 @@ def inside(folder: Path, times: int) -> None:
     from citypulse.backtesting import backtest
     from citypulse.cli.recorded import opened
     from rules.backtest import Change, differences
+    from rules.whatif import select
 
-    for _ in range(times):
+    for which in [*["changed"] * times, "all"]:
         began, cpu = time.perf_counter(), time.process_time()
         known = extensions()
         new, old = load_city(folder / "new.yaml", known), load_city(folder / "old.yaml", known)
         read_s = time.perf_counter() - began
+        selection = select(new, old) if which == "changed" else None
+        configs = [new, old] if selection is None else [selection.new, selection.old]
         with opened((), folder, "duckdb", since_ms=0, until_ms=2**53) as (history, _):
-            span, outcomes, _ = backtest([new, old], history)
+            span, outcomes, _ = backtest(configs, history, selection=selection)
         a, b = outcomes
         found = differences(b.occurrences, a.occurrences, until_ms=span.until_ms)
         took, spent = time.perf_counter() - began, time.process_time() - cpu
         counts = {c.value: sum(d.change is c for d in found) for c in Change}
-        print(f"{span.readings:,} readings: {took:.2f} s wall ({read_s:.2f} s reading the two files), "
+        print(f"{which} rules, {span.readings:,} readings: {took:.2f} s wall ({read_s:.2f} s reading the two files), "
               f"{spent:.2f} s CPU, {span.readings / took / 1e6:.1f} M/s; {counts}")  # fmt: skip
 
 

@@ -39,6 +39,21 @@ def test_warnings_are_findings_only_when_strict() -> None:
     assert run(check.command, file, "--strict").exit_code == 1
 
 
+def test_a_rule_that_no_test_beside_it_names_is_said_to_be_untested(tmp_path: Path) -> None:
+    walks = (ROOT / "tests" / "backtest" / "public" / "walks.city.yaml").read_text(encoding="utf-8")
+    (tmp_path / "city.yaml").write_text(walks, encoding="utf-8")
+    untested = run(check.command, str(tmp_path / "city.yaml"))
+    assert untested.exit_code == 0, untested.output
+    assert untested.output.count(": W214 ") == 16
+    assert "rule `isa-level` is untested: no *.tests.yaml stands beside it" in untested.output
+    test = 'config: city.yaml\ntests:\n  - {rule: isa-level, series: {isa-1.depth: "1"}, raises: {opc-state: 0}}\n'
+    (tmp_path / "mine.tests.yaml").write_text(test, encoding="utf-8")
+    some = run(check.command, str(tmp_path / "city.yaml"), "--json")
+    messages = [d["message"] for d in json.loads(some.output)["diagnostics"]]
+    assert len(messages) == 14
+    assert not any("isa-level" in m or "opc-state" in m for m in messages)
+
+
 def test_check_json_is_one_document() -> None:
     result = run(check.command, str(GOLDEN / "unknown-keys.yaml"), "--json")
     assert result.exit_code == 1

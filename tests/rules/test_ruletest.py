@@ -1,29 +1,46 @@
-"""Rule tests: the notation, the verdicts, and oracles from outside (promtool, Prometheus compliance, alarms.md 8)."""
+"""Rule tests: the notation, what people do in them, the verdicts, and what is refused where."""
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from citypulse.app import extensions
+from citypulse.cli import schema
+from citypulse.errors import ConfigError
 from citypulse.model import Quality
-from rules.ruletest import RuleTestError, read_duration, read_series, read_test, run_test
-from tests.rules.world import World, limit, rule, sensor
+from citypulse.ruletests import Outcome, load_suite, run_suite
+from rules.ruletest import RuleTestError, read_duration, read_series
 
-WL = "wl-017.depth"
-
-
-def world(*rules, cadence_s=20):
-    return World([sensor(WL, cadence_s=cadence_s)], rules)
+WALKS = Path(__file__).parent.parent / "backtest" / "public" / "walks.city.yaml"
+STRICTER = WALKS.with_name("stricter.city.yaml")
 
 
-def outcome(w, node):
-    test = read_test(node, w.rules, w.table)
-    return run_test(test, w.rules, w.table, w.sites, w.gateways)
+def values(text: str) -> list[float]:
+    return [item.value for item in read_series(text)]
 
 
-def values(text):
-    return [v for v, _ in read_series(text)]
+def played(tmp_path: Path, test: str) -> Outcome:
+    """Run one test of the level `isa-level` on isa-1.depth: yellow over 5 cm, orange over 10, red over 15."""
+    path = tmp_path / "mine.tests.yaml"
+    path.write_text(f"tests:\n  - rule: isa-level\n{test}", encoding="utf-8")
+    (result,) = run_suite(load_suite(path, extensions(), WALKS))
+    return result.outcome
+
+
+def refused(tmp_path: Path, text: str) -> list[str]:
+    path = tmp_path / "mine.tests.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_suite(path, extensions(), WALKS)
+    return [f"{d.line}:{d.col} {d.code} {d.message} / {d.hint}" for d in caught.value.diagnostics]
+
+
+# ── notation ────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_the_notation_is_promtools():
@@ -32,11 +49,27 @@ def test_the_notation_is_promtools():
     assert values("1+1x5") == [1, 2, 3, 4, 5, 6]
     assert values("-2+4x3") == [-2, 2, 6, 10]
     assert values("1-2x4") == [1, -1, -3, -5, -7]
-    assert [math.isnan(v) for v in values("1 _x3 2 _")] == [False, True, True, True, False, True]
-    assert read_series("5? 6!x1") == ((5, Quality.SUSPECT), (6, Quality.FAIL), (6, Quality.FAIL))
+    assert [math.isnan(v) for v in values("1 _x3 stale _")] == [False, True, True, True, True, True]
+    assert [(i.value, i.quality) for i in read_series("5? 6!x1")] == [
+        (5, Quality.SUSPECT), (6, Quality.FAIL), (6, Quality.FAIL),
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ["five", "5x", "5+1", "x3", "5xx3", "_3"])
+def test_a_reading_without_a_value_is_not_the_same_as_no_reading():
+    said, silent, stale = read_series("NaN _ stale")
+    assert said.comes
+    assert said.quality is Quality.MISSING
+    assert not silent.comes
+    assert not stale.comes
+
+
+def test_a_reading_may_be_late_early_and_repeated():
+    late, early, twice = read_series("5@-15m 6@+1h30m 7?@-5s*2")
+    assert (late.off_ms, early.off_ms, twice.off_ms) == (-900_000, 5_400_000, -5_000)
+    assert (late.copies, twice.copies, twice.quality) == (1, 2, Quality.SUSPECT)
+
+
+@pytest.mark.parametrize("text", ["five", "5x", "5+1", "x3", "5xx3", "_3", "NaN?", "5*0", "5@15m", "5@-m", "5x9999999"])
 def test_what_is_not_notation_is_refused(text):
     with pytest.raises(RuleTestError):
         read_series(text)
@@ -55,111 +88,157 @@ def test_what_is_no_duration_is_refused(text):
         read_duration(text)
 
 
-def test_the_test_of_the_design_page_passes():
-    """alarms.md 8: a breach at 1m20s with 20 s on-delay, silence that does not clear, and a recovery with evidence."""
-    w = world(
-        rule(
-            "waterlog-depth",
-            "threshold",
-            [WL],
-            limit("yellow", "at_least", 0.15, 0.03, 60, 300),
-            limit("red", "at_least", 0.3, 0.05, 20, 600),
-        ),
-        rule("no-data", "no_data", [WL], settings={"after": 60}),
-    )
-    result = outcome(
-        w,
-        {
-            "rule": "waterlog-depth",
-            "interval": "20s",
-            "series": {WL: "0.10x3 0.32x4 _x30 0.32 0.05x40"},
-            "expect": [
-                {"at": "1m39s", WL: "normal"},
-                {"at": "1m40s", WL: "red"},
-                {"at": "8m", WL: "red", "sight": "stale"},
-                {"at": "23m", WL: "red", "sight": "good"},
-                {"at": "25m", WL: "normal"},
-            ],
-            "raises": {"waterlog-depth": 1, "no-data": 1},
-        },
-    )
-    assert result.failures == ()
+# ruff: noqa: E501 - a table is read by rows
 
+# ── what is wrong is said where it stands ───────────────────────────────────────────────────────
 
-def test_prometheus_compliance_pending_firing_resolved():
-    """prometheus/compliance (a): samples every 15 s, > 10 for 6 m: pending, firing, resolved, pending again as new."""
-    w = world(rule("a", "threshold", [WL], limit("red", "above", 10, on=360)), cadence_s=15)
-    items = "3 5 0x2 9 0x3 11 0x12 15 0x11 0x20 19 0x15 9 0x19 15 0x24 0x20 8 0x15"
-    series, current = [], 0.0
-    for item in items.split():  # `NxM` there adds N, M times
-        step, _, times = item.partition("x")
-        if times:
-            series += [current + float(step)] * int(times)
-        else:
-            current = float(step)
-            series.append(current)
-    first = next(k for k, v in enumerate(series) if v > 10)
-    quiet = next(k for k in range(first, len(series)) if series[k] <= 10)
-    again = next(k for k in range(quiet, len(series)) if series[k] > 10)
-    at = lambda k: f"{15 * k}s"  # noqa: E731 - shorter than a function
-    result = outcome(
-        w,
-        {
-            "rule": "a",
-            "interval": "15s",
-            "series": {WL: " ".join(f"{v:g}" for v in series)},
-            "expect": [
-                {"at": at(first + 23), WL: "normal"},
-                {"at": at(first + 24), WL: "red"},
-                {"at": at(quiet - 1), WL: "red"},
-                {"at": at(quiet), WL: "normal"},
-                {"at": at(again + 24), WL: "red"},
-            ],
-            "raises": {"a": 2},
-        },
-    )
-    assert result.failures == ()
+HEAD = "tests:\n  - rule: isa-level\n"
 
 
 @pytest.mark.parametrize(
-    ("values", "firing"),
+    ("text", "where", "says"),
     [
-        ("75 85 95 105 105 95 85", [False, True, True, False, False, False, True]),
-        ("80 90 100 110 120 130 140", [False, True, False, False, False, False, False]),
+        (HEAD + "    expect: [{at: 1m, isa-1.depth: red}]\n", "2:5 E402", "nothing happens"),
+        (HEAD + '    series: {isa-1.depht: "1"}\n    raises: 0\n', "3:14 E302", "did you mean `isa-1.depth`?"),
+        (HEAD + '    series: {isa-1.depth: "1 zwei"}\n    raises: 0\n', "3:14 E401", "'zwei' is not a series item"),
+        (HEAD + '    series: {isa-1.depth: "1"}\n', "2:5 E402", "expects nothing"),
+        (HEAD + '    series: {isa-1.depth: "1"}\n    expect: [{isa-1.depth: red}]\n', "4:14 E101", "`at` is missing"),
+        (HEAD + '    series: {isa-1.depth: "1"}\n    expect: [{at: 1m, isa-1.depth: crimson}]\n', "4:36 E103", "level"),
+        (HEAD + '    series: {isa-1.depth: "1"}\n    expect: [{at: 1m, opc-1.depth: red}]\n', "4:23 E302", "scope of rule"),
+        (HEAD + '    series: {isa-1.depth: "1"}\n    expect: [{at: soon, isa: A}]\n', "4:15 E121", "not a duration"),
+        (HEAD + '    series: {isa-1.depth: "1"}\n    expect: [{at: 1m, isa: H}]\n', "4:28 E103", "not one of A"),
+        (HEAD + "    do: [{at: 1m, ack: isa-1.depth, reset: isa-1.depth}]\n    raises: 0\n", "3:10 E403", "one thing"),
+        (HEAD + "    do: [{at: 1m, ack: isa-2.depth}]\n    raises: 0\n", "3:24 E302", "did you mean `isa-1.depth`?"),
+        (HEAD + "    do: [{at: 1m, order: acept}]\n    raises: 0\n", "3:26 E302", "did you mean `accept`?"),
+        (HEAD + "    do: [{at: 1m, reload: lost.yaml}]\n    raises: 0\n", "3:27 E015", "does not exist"),
+        (HEAD + "    do: [{at: 1m, ack: isa-1.depth, by: king}]\n    raises: 0\n", "3:41 E103", "role `king`"),
+        (HEAD + "    do: [{at: 1m, akc: isa-1.depth}]\n    raises: 0\n", "3:19 E104", "did you mean `ack`?"),
+        (HEAD + '    series: {isa-1.depth: "1"}\n    notices: {rised: 1}\n', "4:15 E103", "did you mean `raised`?"),
+        (HEAD + '    series: {isa-1.depth: "1"}\n    raises: {isa-levl: 1}\n', "4:14 E302", "did you mean `isa-level`?"),
+        (HEAD + '    intervall: 1m\n    series: {isa-1.depth: "1"}\n    raises: 0\n', "3:5 E104", "did you mean `interval`?"),
+        (HEAD + '    start: noon\n    series: {isa-1.depth: "1"}\n    raises: 0\n', "3:12 E109", "not a local time"),
     ],
-)
-def test_prometheus_alerting_rule(values, firing):
-    """rules/manager_test.go TestAlertingRule: < 100 for 1 m, five minutes apart."""
-    w = world(rule("r", "threshold", [WL], limit("red", "below", 100, on=60)), cadence_s=300)
-    expect = [{"at": f"{5 * k} min", WL: "red" if is_firing else "normal"} for k, is_firing in enumerate(firing)]
-    assert outcome(w, {"rule": "r", "interval": "5 min", "series": {WL: values}, "expect": expect}).failures == ()
+)  # fmt: skip
+def test_a_test_that_cannot_be_meant_is_refused_at_its_place(tmp_path, text, where, says):
+    found = refused(tmp_path, text)
+    assert any(line.startswith(where) and says in line for line in found), found
 
 
-def test_a_failure_says_what_was_and_why():
-    w = world(rule("r", "threshold", [WL], limit("red", "at_least", 10, on=60)))
-    result = outcome(w, {"rule": "r", "interval": "20 s", "series": {WL: "12x2"}, "expect": [{"at": "40s", WL: "red"}]})
-    assert result.failures == (
-        "at 40 s r on wl-017.depth is normal, expected red: Water depth 12 cm; red ≥ 10 is pending".replace(
-            "Water depth", "depth"
-        ),
-    )
+def test_every_problem_of_a_file_is_told_at_once(tmp_path):
+    text = HEAD + '    series: {isa-1.depth: "1"}\n    expect:\n' + "".join(
+        f"      - {{at: 1m, isa-{k}.depth: red}}\n" for k in range(2, 6)
+    )  # fmt: skip
+    assert len(refused(tmp_path, text)) == 4
+
+
+# ── verdicts ────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("expected", "says"),
     [
-        ({"series": {}}, "no series"),
-        ({"series": {"wl-018.depth": "1"}}, "did you mean 'wl-017.depth'"),
-        ({"expect": []}, "expects nothing"),
-        ({"expect": [{WL: "red"}]}, "needs `at`"),
-        ({"expect": [{"at": "1m", WL: "crimson"}]}, "level 'crimson' is not known"),
-        ({"expect": [{"at": "1m", WL: "red", "sight": "stael"}]}, "did you mean 'stale'"),
-        ({"rule": "rr"}, "did you mean 'r'"),
-        ({"intervall": "1m"}, "did you mean 'interval'"),
+        ("isa: C", "its ISA-18.2 state is B (unacknowledged), expected C"),
+        ("acked: true", "acked is false, expected true"),
+        ("occurrence: 2", "occurrence is 1, expected 2"),
+        ("order: closed", "its work order is none, expected closed"),
+        ("raises: 0", "has raised 1 times so far, expected 0"),
+        ("notices: {raised: 2}", "notices 1 raised, expected 2 raised"),
+        ("isa-1.depth: red", "is orange, expected red"),
+        ("isa-1.depth: orange/acked", "its alarm is unack, expected acked"),
+        ("sight: stale", "sees good, expected stale"),
+        ("historical: true", "no dated occurrence"),
     ],
 )
-def test_a_test_that_tests_nothing_is_refused(change, message):
-    w = world(rule("r", "threshold", [WL], limit("red", "at_least", 10)))
-    node = {"rule": "r", "interval": "1 min", "series": {WL: "1"}, "expect": [{"at": "1m", WL: "normal"}]} | change
-    with pytest.raises(RuleTestError, match=message):
-        read_test(node, w.rules, w.table)
+def test_a_failure_says_what_was_instead(tmp_path, expected, says):
+    result = played(tmp_path, f'    series: {{isa-1.depth: "0 13"}}\n    expect: [{{at: 1m, {expected}}}]\n')
+    (failure,) = result.failures
+    assert says in failure
+    assert "mine.tests.yaml:4: at 1 min isa-level on isa-1.depth" in failure
+
+
+@pytest.mark.parametrize(
+    ("expected", "says"),
+    [
+        ("raises: 2", "rule isa-level raised 1 times, expected 2"),
+        ("clears: 1", "rule isa-level cleared 0 times, expected 1"),
+        ("levels: {isa-1.depth: red}", "went orange, expected red"),
+        ("notices: {}", "notices 1 raised, expected none"),
+        ("events: []", "event 1: raised of isa-1.depth at 1 min by citypulse, expected no more"),
+        ("events: [{at: 2m, event: raised}]", "event 1 is raised of isa-1.depth at 1 min"),
+        ("events: [{at: 1m, event: raised}, {at: 2m, event: cleared}]", "nothing more happened"),
+    ],
+)
+def test_the_whole_of_a_test_is_judged_as_well(tmp_path, expected, says):
+    (failure,) = played(tmp_path, f'    series: {{isa-1.depth: "0 13"}}\n    {expected}\n').failures
+    assert says in failure
+
+
+def test_a_refusal_that_was_not_expected_fails_and_says_what_is_allowed(tmp_path):
+    test = '    series: {isa-1.depth: "0 13"}\n    do: [{at: 1m, unshelve: isa-1.depth}]\n    raises: 1\n'
+    (failure,) = played(tmp_path, test).failures
+    assert "unshelve was refused (not_allowed)" in failure
+    assert "Allowed now: acknowledge" in failure
+
+
+def test_something_done_that_should_have_been_refused_fails(tmp_path):
+    test = '    series: {isa-1.depth: "0 13"}\n    do: [{at: 1m, ack: isa-1.depth, refused: forbidden}]\n'
+    (failure,) = played(tmp_path, test).failures
+    assert "acknowledge was done, expected forbidden" in failure
+
+
+def test_readings_are_graded_as_live_so_what_no_instrument_can_say_raises_nothing(tmp_path):
+    assert played(tmp_path, '    series: {isa-1.depth: "0 250x3"}\n    raises: 0\n').failures == ()
+
+
+def test_series_may_have_their_own_pace_and_beginning(tmp_path):
+    test = """    series: {isa-1.depth: {values: "0 13x2", every: 10 s, start: 5 s}}
+    expect: [{at: 14s, isa: A}, {at: 15s, isa: B}]
+"""
+    assert played(tmp_path, test).failures == ()
+
+
+def test_a_shelf_ends_between_two_readings_because_time_moves_by_itself(tmp_path):
+    test = """    interval: 1 h
+    evaluate: 10 s
+    series: {isa-1.depth: "13"}
+    do: [{at: 1m, shelve: isa-1.depth, for: 5m}]
+    events:
+      - {at: 0s, event: raised}
+      - {at: 1m, event: shelved}
+      - {at: 6m, event: unshelved}
+    expect: [{at: 7m, isa: B}]
+"""
+    assert played(tmp_path, test).failures == ()
+
+
+@pytest.mark.parametrize("at", [0, 1, 3, 4, 6, 9])
+def test_a_restart_at_any_moment_changes_nothing(tmp_path, at):
+    """Promise 3, from the tests' side: the same events with a restart in between and without."""
+    test = """    series: {isa-1.depth: "0 13x2 20x1 6 0x2 13 0"}
+    do:
+      - {at: 2m, ack: isa-1.depth}
+      - {at: 5m, shelve: isa-1.depth, for: 2m}
+%s    raises: 2
+"""
+    plain = played(tmp_path, test % "")
+    again = played(tmp_path, test % f"      - {{at: {at}m, restart: true}}\n")
+    assert plain.failures == again.failures == ()
+    assert again.events == plain.events
+    assert again.transitions == plain.transitions
+
+
+def test_the_schema_of_test_files_is_json_schema_and_knows_the_verbs():
+    result = CliRunner().invoke(schema.command, ["--tests"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.output)
+    assert {"ack", "shelve", "restart", "reload", "for"} <= set(found["$defs"]["StepIn"]["properties"])
+    assert found["$defs"]["ExpectIn"]["properties"]["isa"]["enum"] == list("ABCDEFG")
+
+
+def test_the_example_of_the_documentation_passes(tmp_path):
+    page = (WALKS.parents[3] / "docs" / "reference" / "rule-tests.md").read_text(encoding="utf-8")
+    example = page.split("```yaml\n")[1].split("```")[0]
+    path = tmp_path / "example.tests.yaml"
+    path.write_text(example, encoding="utf-8")
+    (result,) = run_suite(load_suite(path, extensions(), WALKS.parents[3] / "sensors.yaml"))
+    assert result.outcome.failures == ()

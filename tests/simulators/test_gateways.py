@@ -129,8 +129,8 @@ def test_an_outage_becomes_a_backlog_delivered_in_order(broker):
     assert len(city.seqs()) == 3
     gateway.mend()
     until(gateway, lambda: len(set(city.seqs())) == 403)
-    fresh = city.seqs()[3:]
-    assert [s for s in fresh if s > 3] == list(range(4, 404))
+    firsts = list(dict.fromkeys(city.seqs()))  # a line that broke may deliver a message twice, never out of order
+    assert firsts == list(range(1, 404))
     assert json.loads(states.messages[-1][1])["state"] == "online"
     assert json.loads(states.messages[-1][1])["boot"] == gateway.boot
     gateway.line.close()

@@ -145,7 +145,7 @@ class RobotServer:
                 handler.send_response(200)
                 handler.send_header("Content-Length", "500")
                 handler.end_headers()
-                handler.wfile.write(json.dumps(ok).encode())
+                handler.wfile.write(json.dumps(ok).encode()[:5])
             elif mood == DRIPS:
                 handler.send_response(200)
                 handler.send_header("Content-Length", "500")

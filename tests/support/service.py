@@ -90,6 +90,15 @@ class ServiceProcess:
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
 
+    def send_picture(self, content: bytes, *, token: str) -> str:
+        request = urllib.request.Request(
+            self.address + "/api/v1/evidence",
+            data=content,
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "image/png"},
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return str(json.load(answer)["subject"])
+
     def kill(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)

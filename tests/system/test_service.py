@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from citypulse.ledger.users import Users
+from simulators.pictures import picture
 from tests.support import small_city
 from tests.support.mosquitto import Mosquitto, is_installed
 from tests.support.publisher import Publisher, reading_message
@@ -173,7 +174,12 @@ def test_an_order_closes_only_when_sensors_and_another_person_say_so(city: tuple
     status, refused = step("report", crew)
     assert (status, refused["code"]) == (422, "bad_data")
     assert "photo_before, photo_after" in refused["message"]
-    evidence = {"photo_before": "sha256:1", "photo_after": "sha256:2", "action": "pumped out", "note": "dry"}
+    unknown = {"photo_before": "sha256:1", "photo_after": "sha256:2", "action": "pumped out"}
+    status, refused = step("report", crew, **unknown)
+    assert (status, refused["code"]) == (422, "bad_data")
+    assert "/api/v1/evidence" in refused["message"]
+    before, after = (service.send_picture(picture("u-000003", moment), token=crew) for moment in ("before", "after"))
+    evidence = {"photo_before": before, "photo_after": after, "action": "pumped out", "note": "dry"}
     status, answer = step("report", crew, **evidence)
     assert status == 200, answer
     fed_back = now(service)

@@ -1,7 +1,8 @@
 """Every detection figure in one run: `make evaluate DATA=folder`, where the folder holds data/ and eval/.
 
-Runs on whatever sites and files lie there, with the YAML beside this file; nothing is fitted to a file. Prints our
-figures as the scorers in eval/ give them, with the published ones beside.
+Runs on whatever sites and files lie there, with the YAML beside this file; nothing is fitted to a file. Each line is
+what `citypulse qc` or `citypulse backtest` made of it: the command is printed, and what it read stays in
+build/evaluation/. The figures are the scorers' in eval/, with the published ones beside.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+ADAPTER = str(HERE / "qartod_adapter.py")
 
 
 def run(title: str, *command: str) -> bool:
@@ -25,55 +30,63 @@ def run(title: str, *command: str) -> bool:
     return done.returncode == 0
 
 
-def qartod(data: Path, scorer: Path) -> bool:
+def qartod(options: argparse.Namespace) -> bool:
     """Flag by flag against the reference's flags, fed reading by reading."""
+    data = options.data / "data" / "qartod"
+    vectors = [str(p) for p in sorted(data.glob("*.jsonl.gz"))]
+    if not vectors:
+        print(f"\nqartod: no vectors in {data}: not there")
+        return True
     with tempfile.TemporaryDirectory() as name:
         out = str(Path(name) / "flags.jsonl")
-        vectors = [str(p) for p in sorted(data.glob("*.jsonl.gz"))]
-        adapter = [str(HERE / "qartod_adapter.py"), "--vectors", *vectors, "--data", str(data.parent), "--out", out]
-        if not run("QARTOD: ours, reading by reading", *adapter):
+        if not run(
+            "QARTOD: ours, reading by reading", ADAPTER, "--vectors", *vectors, "--data", str(data.parent), "--out", out
+        ):
             return False
-        return run("QARTOD: compared with ioos_qc", str(scorer), "check", "--vectors", *vectors, "--flags", out)
+        scorer = str(options.data / "eval" / "qartod_eval.py")
+        return run("QARTOD: compared with ioos_qc", scorer, "check", "--vectors", *vectors, "--flags", out)
+
+
+def script(name: str, title: str, options: argparse.Namespace) -> bool:
+    """Run one of the scripts beside this file on the folder with data/ and eval/."""
+    more = ["--tune", str(options.tune)] if options.tune and name == "evaluate_nab" else []
+    return run(title, str(HERE / f"{name}.py"), "--data", str(options.data), "--keep", str(options.keep), *more)
+
+
+PARTS: dict[str, tuple[str, Callable[[argparse.Namespace], bool]]] = {  # name → (folder under data/, what to run)
+    "qartod": ("qartod", qartod),
+    "lro": ("lro", partial(script, "evaluate_lro", "Logan River")),
+    "oddwater": ("oddwater", partial(script, "evaluate_oddwater", "River outliers")),
+    "nab": ("nab", partial(script, "evaluate_nab", "NAB")),
+    "gecco": ("gecco2018", partial(script, "evaluate_gecco", "GECCO-2018 drinking water")),
+    "skab": ("skab", partial(script, "evaluate_skab", "SKAB water loop")),
+    "flood": ("floodnet", partial(script, "evaluate_flood", "FloodNet street floods, quality control on")),
+}
 
 
 def main() -> int:
-    """Run what there is data for; exit 1 when a part could not be run."""
+    """Run what there is data for, each whatever becomes of the others; exit 1 when one could not be run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a folder with data/ and eval/")
-    parser.add_argument("--only", nargs="*", default=[], help="qartod lro oddwater nab gecco skab flood")
+    parser.add_argument("--only", nargs="*", choices=list(PARTS), default=[], metavar="SET", help=" ".join(PARTS))
+    parser.add_argument("--keep", type=Path, default=ROOT / "build" / "evaluation", help="inputs and results stay here")
+    parser.add_argument("--tune", type=Path, help="NAB: another such folder; its best threshold is used here too")
     options = parser.parse_args()
-    data, scorers = options.data / "data", options.data / "eval"
-    parts = {
-        "qartod": (data / "qartod", lambda: qartod(data / "qartod", scorers / "qartod_eval.py")),
-        "lro": (data / "lro", lambda: judged("evaluate_lro", "Logan River", data / "lro", scorers / "qc_eval.py")),
-        "oddwater": (
-            data / "oddwater",
-            lambda: judged("evaluate_oddwater", "River outliers", data / "oddwater", scorers / "qc_eval.py"),
-        ),
-        "nab": (data / "nab", lambda: whole("evaluate_nab", "NAB", options.data)),
-        "gecco": (data / "gecco2018", lambda: whole("evaluate_gecco", "GECCO-2018 drinking water", options.data)),
-        "skab": (data / "skab", lambda: whole("evaluate_skab", "SKAB water loop", options.data)),
-        "flood": (data / "floodnet", lambda: whole("evaluate_flood", "FloodNet street floods", options.data)),
-    }
-    ok = True
-    for name, (folder, evaluate) in parts.items():
+    failed = []
+    for name, (folder, evaluate) in PARTS.items():
         if options.only and name not in options.only:
             continue
-        if not folder.exists():
-            print(f"\n{name}: no {folder}, left out")
-            continue
-        ok &= evaluate()
-    return 0 if ok else 1
-
-
-def judged(script: str, title: str, data: Path, scorer: Path) -> bool:
-    """Evaluations that take the set's own folder and its scorer."""
-    return run(title, str(HERE / f"{script}.py"), "--data", str(data), "--scorer", str(scorer))
-
-
-def whole(script: str, title: str, folder: Path) -> bool:
-    """Evaluations that take the folder with data/ and eval/."""
-    return run(title, str(HERE / f"{script}.py"), "--data", str(folder))
+        if not (options.data / "data" / folder).is_dir():
+            print(f"\n{name}: {options.data / 'data' / folder}: not there")
+        elif not evaluate(options):
+            failed.append(name)
+    known = {folder for folder, _ in PARTS.values()}
+    extra = sorted(p.name for p in (options.data / "data").glob("*/") if p.is_dir() and p.name not in known)
+    if extra:
+        print(f"\nnot scored, nobody here knows their labels: {', '.join(extra)}")
+    if failed:
+        print(f"\ncould not be run: {', '.join(failed)}")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,20 +1,23 @@
 """Scores quality control on Logan River Observatory files against the technicians' labels.
 
-python tests/bench/detection/evaluate_lro.py --data …/lro --scorer …/qc_eval.py
+    python tests/bench/detection/evaluate_lro.py --data DIR
+
+DIR holds data/lro/*.csv[.gz], whatever the sites, and eval/qc_eval.py.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from qc_common import HERE, Layout, evaluate
+from common import arguments, folder_for
+from qc_common import Layout, evaluate
 
 SCORED = ("temp", "cond", "ph", "do")
-LAYOUT = Layout("datetime", ("temp", "turb", "cond", "ph", "do"))  # turbidity only explains the others
+LAYOUT = Layout(
+    time_column="datetime",
+    channels=("temp", "turb", "cond", "ph", "do"),  # turbidity only explains the others
+    labels=dict.fromkeys([f"{v}_label" for v in (*SCORED, "turb", "stage")], "-1"),
+)
 PUBLISHED = """\
                                        event F1:  temp   cond   pH     DO     mean    (false runs / 1000)
 PyHydroQC rules, dev / held-out                  0.70   0.38   0.38   0.67   0.530 / 0.515
@@ -24,14 +27,9 @@ aim                                                                          0.8
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of files as lro/ has them, whatever the sites")
-    parser.add_argument("--scorer", type=Path, required=True, help="qc_eval.py")
-    parser.add_argument("--config", type=Path, default=HERE / "lro.yaml")
-    parser.add_argument("--flags", type=Path, help="keep the flags CSV here")
-    options = parser.parse_args()
-    scorer = [str(options.scorer), "--preset", "lro", "--sensors", *SCORED]
-    print(evaluate(options.data, LAYOUT, options.config, scorer, flags_out=options.flags))
+    options = arguments(__doc__ or "", "lro.yaml")
+    scorer = [str(options.data / "eval" / "qc_eval.py"), "--preset", "lro", "--sensors", *SCORED]
+    print(evaluate(options.data / "data" / "lro", LAYOUT, options.config, folder_for(options, "lro"), scorer))
     print(PUBLISHED)
     return 0
 

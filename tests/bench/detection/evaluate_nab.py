@@ -2,21 +2,21 @@
 
     python tests/bench/detection/evaluate_nab.py --data DIR [--tune DIR]
 
-DIR holds data/nab/**.csv[.gz] with windows.json, and eval/nab_eval.py. Three figures per profile: at our fixed limit,
-at the threshold that is best here (NAB's own convention), and with --tune at the one that is best on another half.
+DIR holds data/nab/**.csv[.gz] with windows.json, and eval/nab_eval.py. Every series is a site of one city and goes
+through `citypulse backtest`. Three figures per profile: at our fixed limit, at the threshold that is best here (NAB's
+own convention), and with --tune at the one that is best on another half.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
-import tempfile
 from pathlib import Path
 
-import numpy as np
-from stat_common import Recording, arguments, read, score, settings_of, write_rows
+from common import arguments, data_files, folder_for, score, write_rows
+from stat_common import backtest, read, scores_of, write_city
 
-from rules.detectors import surprise
-
+LIMIT = 6.0  # nats, as in nab.yaml
 PUBLISHED = """\
 published (NAB v1.1, all 58 series / held-out half at the development half's threshold; standard, low-FP, low-FN)
   ARTime                74.85 65.15 80.36   /   74.59 64.71 80.03
@@ -27,48 +27,42 @@ published (NAB v1.1, all 58 series / held-out half at the development half's thr
   windowed Gaussian     39.65 20.87 47.41   /   31.11  8.95 35.49"""
 
 
-def surprises(recording: Recording, settings: surprise.Surprise) -> np.ndarray:
-    """Return the reported surprise of every reading, 0 where nothing is reported."""
-    (values,) = recording.columns.values()
-    lanes = np.zeros(len(values), np.int32)
-    return np.nan_to_num(surprise.kernels.step(recording.times_ms, values, lanes, *surprise.arrays([settings])))
-
-
-def write_scores(folder: Path, settings: surprise.Surprise, out: Path) -> int:
-    """Write file, timestamp, score of every series under `folder`; return how many series there were."""
-    rows: list[tuple[str, str, float]] = []
-    files = sorted(p for p in folder.glob("*/*.csv*") if p.name.endswith((".csv", ".csv.gz")))
-    for path in files:
-        recording = read(path, "timestamp", ["value"])
-        name = f"{path.parent.name}/{path.name.removesuffix('.gz')}"
-        rows += [
-            (name, t, round(float(s), 6)) for t, s in zip(recording.times, surprises(recording, settings), strict=True)
-        ]
-    write_rows(out, ("file", "timestamp", "score"), rows)
-    return len(files)
+def write_scores(options: argparse.Namespace, data: Path, name: str) -> Path:
+    """Backtest every series under `data`; return the file of file, timestamp, score."""
+    work = folder_for(options, name)
+    names = {path: f"{path.parent.name}/{path.name.removesuffix('.gz')}" for path in data_files(data)}
+    found = [read(path, key, "timestamp", ("value",)) for path, key in names.items()]
+    recordings = [r for r in found if r is not None]
+    print(f"{len(recordings)} series under {data}")
+    if recordings:
+        write_city(recordings, options.config, {"value": "level"}, work)
+        backtest(work, "--alarms", work / "alarms.csv", "--scores", work / "scores.csv")
+    scores = scores_of(recordings, work / "scores.csv") if recordings else {}
+    rows = ((r.key, t, round(float(s), 6)) for r in recordings for t, s in zip(r.times, scores[r.site], strict=True))
+    write_rows(work / "scored.csv", ("file", "timestamp", "score"), rows)
+    return work / "scored.csv"
 
 
 def main() -> int:
     options = arguments(__doc__ or "", "nab.yaml")
-    config = settings_of(options.config)
-    settings = surprise.Surprise(**config["settings"])
     data, scorer = options.data / "data" / "nab", options.data / "eval" / "nab_eval.py"
-    with tempfile.TemporaryDirectory() as folder:
-        out = options.keep or Path(folder) / "scores.csv"
-        print(f"{write_scores(data, settings, out)} series under {data}")
-        files = ["--scores", str(out), "--data", str(data), "--windows", str(data / "windows.json")]
-        print(f"-- at the configured limit {config['limit']}")
-        print(score(scorer, *files, "--threshold", str(config["limit"])))
-        print("-- at the threshold that is best on these series")
-        print(score(scorer, *files))
-        if options.tune:
-            other = options.tune / "data" / "nab"
-            both, more = Path(folder) / "both.csv", Path(folder) / "tune.csv"
-            write_scores(other, settings, more)
-            both.write_text(out.read_text() + more.read_text().split("\n", 1)[1])
-            print(f"-- at the threshold that is best under {other}")
-            tuned = ["--scores", str(both), "--data", str(data), str(other), "--windows", str(data / "windows.json")]
-            print(score(scorer, *tuned, "--tune", str(other / "windows.json")))
+    windows = data / "windows.json"
+    if not windows.exists() or not data_files(data):
+        print(f"no series with windows.json in {data}: not there")
+        return 0
+    out = write_scores(options, data, "nab")
+    files = ["--scores", str(out), "--data", str(data), "--windows", str(windows)]
+    print(f"-- at the configured limit {LIMIT}")
+    print(score(scorer, *files, "--threshold", str(LIMIT)))
+    print("-- at the threshold that is best on these series")
+    print(score(scorer, *files))
+    if options.tune:
+        other = options.tune.resolve() / "data" / "nab"
+        more, both = write_scores(options, other, "nab-tune"), out.with_name("both.csv")
+        both.write_text(out.read_text() + more.read_text().split("\n", 1)[1])
+        print(f"-- at the threshold that is best under {other}")
+        tuned = ["--scores", str(both), "--data", str(data), str(other), "--windows", str(windows)]
+        print(score(scorer, *tuned, "--tune", str(other / "windows.json")))
     print(PUBLISHED)
     return 0
 

@@ -1,19 +1,22 @@
 """Scores quality control on river outliers (oddwater: Sandy Creek, Pioneer River) against the labelled types.
 
-python tests/bench/detection/evaluate_oddwater.py --data …/oddwater --scorer …/qc_eval.py
+    python tests/bench/detection/evaluate_oddwater.py --data DIR
+
+DIR holds data/oddwater/*.csv[.gz], whatever the rivers, and eval/qc_eval.py.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+from common import arguments, folder_for
+from qc_common import Layout, evaluate
 
-from qc_common import HERE, Layout, evaluate
-
-LAYOUT = Layout("Timestamp", ("Level", "Cond", "Tur"))
+LAYOUT = Layout(
+    time_column="Timestamp",
+    channels=("Level", "Cond", "Tur"),
+    labels={"type_Level": "0", "type_Cond": "0", "type_Tur": "0"},
+)
 PUBLISHED = """\
                                               Sandy T-C / T-C-L    Pioneer T-C / T-C-L    (optimised precision OP)
 oddwater, best of 8 methods (batch)           0.80 / 0.83          0.88 / 0.86            PPV 0.83-1.00
@@ -22,14 +25,9 @@ aim                                           1.00 / 1.00          0.97 / 0.96""
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--scorer", type=Path, required=True, help="qc_eval.py")
-    parser.add_argument("--config", type=Path, default=HERE / "oddwater.yaml")
-    parser.add_argument("--flags", type=Path, help="keep the flags CSV here")
-    options = parser.parse_args()
-    scorer = [str(options.scorer), "--preset", "oddwater", "--sensors", "TC", "TCL"]
-    print(evaluate(options.data, LAYOUT, options.config, scorer, flags_out=options.flags))
+    options = arguments(__doc__ or "", "oddwater.yaml")
+    scorer = [str(options.data / "eval" / "qc_eval.py"), "--preset", "oddwater", "--sensors", "TC", "TCL"]
+    print(evaluate(options.data / "data" / "oddwater", LAYOUT, options.config, folder_for(options, "oddwater"), scorer))
     print(PUBLISHED)
     return 0
 

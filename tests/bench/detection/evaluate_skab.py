@@ -3,17 +3,24 @@
     python tests/bench/detection/evaluate_skab.py --data DIR
 
 DIR holds data/skab/**/*.csv[.gz] and eval/qc_eval.py. Each run is its own site: it learns from its first 400 rows,
-which are not scored, and goes through the real engine.
+which are not scored, and goes through `citypulse backtest`.
 """
 
 from __future__ import annotations
 
 import sys
-import tempfile
-from pathlib import Path
 
-from stat_common import arguments, data_files, read, score, settings_of, site_alarms, stem, write_rows
+from common import arguments, data_files, folder_for, score, stem
+from stat_common import backtest, flags_of, read, write_city
 
+CARRIERS = {
+    "Accelerometer1RMS": "tp",
+    "Accelerometer2RMS": "codmn",
+    "Current": "nh3n",
+    "Pressure": "level",
+    "Voltage": "orp",
+    "Volume Flow RateRMS": "clarity",
+}
 PUBLISHED = """\
                 F1     FAR      MAR    (published leaderboard, all 34 runs, rows after the first 400)
   Conv-AE       0.78   13.6 %   28.0 %
@@ -26,19 +33,18 @@ PUBLISHED = """\
 
 def main() -> int:
     options = arguments(__doc__ or "", "skab.yaml")
-    config = settings_of(options.config)
-    data = options.data / "data" / "skab"
-    rows: list[tuple[str, str, str]] = []
-    for path in data_files(data):
-        recording = read(path, "datetime", None if config["channels"] == "all" else config["channels"])
-        is_on = site_alarms(recording, config)
-        name = f"{path.parent.name}/{stem(path)}"
-        rows += [(name, "", t) for t, on in zip(recording.times, is_on, strict=True) if on]
-    with tempfile.TemporaryDirectory() as folder:
-        out = options.keep or Path(folder) / "flags.csv"
-        write_rows(out, ("file", "sensor", "datetime"), rows)
-        scorer = options.data / "eval" / "qc_eval.py"
-        print(score(scorer, "--flags", str(out), "--data", str(data), "--preset", "skab"))
+    data, work = options.data / "data" / "skab", folder_for(options, "skab")
+    files = {p: read(p, f"{p.parent.name}/{stem(p)}", "datetime", tuple(CARRIERS)) for p in data_files(data)}
+    recordings = [r for r in files.values() if r is not None]
+    if not recordings:
+        print(f"no recordings in {data}: not there")
+        return 0
+    write_city(recordings, options.config, CARRIERS, work)
+    backtest(work, "--alarms", work / "alarms.csv")
+    flags_of(recordings, work / "alarms.csv", work / "flags.csv")
+    judged = [str(path) for path, r in files.items() if r is not None]
+    scorer = options.data / "eval" / "qc_eval.py"
+    print(score(scorer, "--flags", str(work / "flags.csv"), "--preset", "skab", "--data", *judged))
     print(PUBLISHED)
     return 0
 

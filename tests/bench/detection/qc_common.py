@@ -34,9 +34,7 @@ def write_readings(path: Path, layout: Layout, out: Path) -> dict[str, str]:
     for row in rows_of(path):
         time = iso(epoch_ms(row[layout.time_column]))
         written[time] = row[layout.time_column]
-        readings += [
-            (f"{site}.{c.lower()}", time, row[c]) for c in layout.channels if row.get(c) not in NOTHING
-        ]
+        readings += [(f"{site}.{c.lower()}", time, row[c]) for c in layout.channels if row.get(c) not in NOTHING]
     write_rows(out, ("sensor", "time", "value"), readings)
     return written
 

@@ -67,7 +67,9 @@ def write_city(recordings: Sequence[Recording], config: Path, carriers: Mapping[
             values.append(series[said])
     time_ms = np.concatenate(times)
     order = np.argsort(time_ms, kind="stable")
-    rows = zip(np.concatenate(names)[order], time_ms[order].tolist(), np.concatenate(values)[order].tolist(), strict=True)
+    rows = zip(
+        np.concatenate(names)[order], time_ms[order].tolist(), np.concatenate(values)[order].tolist(), strict=True
+    )
     write_rows(work / "readings.csv.gz", ("sensor", "time", "value"), rows)
 
 

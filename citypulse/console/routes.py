@@ -1,0 +1,7 @@
+"""The whole table of the HTTP API, in the order in which paths are tried."""
+
+from __future__ import annotations
+
+from . import api, delivery_api, mutes_api
+
+ROUTES: tuple[api.Route, ...] = (*api.ROUTES, *mutes_api.ROUTES, *delivery_api.ROUTES)
