@@ -9,9 +9,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -24,31 +23,25 @@ from alerts.channels import CHANNELS
 from alerts.letters import Writer
 from alerts.links import Signer
 from alerts.outbox import Deliverer
-from citypulse import mutes_views
 from citypulse.city import City, Source
 from citypulse.clock import Clock, monotonic_s
 from citypulse.config import Extensions, load_city
-from citypulse.delivery import channel_views, understood
 from citypulse.evidence import EvidenceStore
-from citypulse.health import Health, examine
-from citypulse.incident import gather
 from citypulse.journal import Journal, UsageState
 from citypulse.ledger import Ledger
 from citypulse.ledger.anchors import append as append_anchor
 from citypulse.ledger.users import Users
 from citypulse.mailbox import Mailbox
 from citypulse.metrics import Metrics
-from citypulse.model import Actor, Answer, CityConfig, Command, SensorTable
+from citypulse.model import CityConfig, SensorTable
 from citypulse.reading_room import ReadingRoom
-from citypulse.reloading import Outcome, Reloader, config_in_force, past_config, texts_of
-from citypulse.rota_views import coverage_view, gap_command, rota_view, stand_ins_of
+from citypulse.reloading import Outcome, Reloader, past_config, texts_of
+from citypulse.rota_views import gap_command
 from citypulse.store import ReadingStore, open_store
 from citypulse.store.sink import Sink
 from citypulse.turn import Regime, Turn
-from citypulse.views import plain
-from citypulse.why import HISTORY_S, why_then, why_view
+from citypulse.window import Window
 from ingest.codecs import CODECS
-from ingest.deadletter import replay_message
 from ingest.inbox import Inbox
 from ingest.mqtt import MqttSource
 from ingest.qc.settings import QualitySettings
@@ -95,7 +88,7 @@ def assemble(
 
 
 class Service:
-    """A running city, with everything around the heart. Also what the console sees (console.port.CityPort)."""
+    """A running city, with everything around the heart. What the console sees of it is its `window`."""
 
     def __init__(
         self,
@@ -157,6 +150,7 @@ class Service:
         self.reloader = None
         if config_path is not None:
             self.reloader = Reloader(config_path, extensions(), in_force=lambda: self.city.config, adopt=self._adopt)
+        self.window = Window(self, extensions())
         self._watches = watches
         self.beat_at_s = monotonic_s()
         self.trouble = ""
@@ -277,9 +271,9 @@ class Service:
 
     def _prove(self) -> None:
         """Prove the coming fortnight; tell the desk's lead when an alarm would reach nobody."""
-        command = gap_command(self.rota_coverage(days=PROVE_DAYS), self.city.config, self.now_ms())
+        command = gap_command(self.window.rota_coverage(days=PROVE_DAYS), self.city.config, self.clock.now_ms())
         if command is not None:
-            self.submit(command)
+            self.mailbox.submit(command)
 
     def _anchor(self) -> None:
         """Write down where the record stands; a copy of this file elsewhere proves that nothing was rewritten."""
@@ -345,216 +339,8 @@ class Service:
         """Set when the service should end: asked to, or because a thread has died."""
         return self._stop
 
-    # ── what the console sees ───────────────────────────────────────────────────────────────────
-
-    def submit(self, command: Command) -> Future[Answer]:
-        """Hand a command to the heart."""
-        return self.mailbox.submit(command)
-
-    def now_ms(self) -> int:
-        """Return the city's time, epoch ms."""
-        return self.clock.now_ms()
-
-    def health(self) -> Health:
-        """Return readiness with reasons. A configuration that was refused is said, but the city runs on without it."""
-        health = examine(self)
-        problem = self.reloader.problem if self.reloader is not None else None
-        counts = self.reloader.counts if self.reloader is not None else {}
-        return replace(
-            health,
-            problems=(*health.problems, problem) if problem else health.problems,
-            facts=health.facts | {"config": self.config.fingerprint[:12], "config_reloads": dict(counts)},
-        )
-
-    def actor_of(self, token: str) -> Actor | None:
-        """Return who holds a token."""
-        return self.users.actor_of(token)
-
-    def sensors(self) -> list[dict[str, Any]]:
-        """Return the configured sensors with their newest reading."""
-        found = self.store.latest()
-        columns = zip(
-            found.sensor.tolist(), found.time_ms.tolist(), found.value.tolist(), found.quality.tolist(), strict=True
-        )
-        newest = {k: {"time_ms": t, "value": plain(v), "quality": q} for k, t, v, q in columns}
-        return [
-            {"id": s.id, "site": s.site, "unit": s.unit, "gateway": s.gateway}
-            | newest.get(self.table.index[s.id], {"time_ms": None, "value": None, "quality": None})
-            for s in self.config.sensors
-        ]
-
-    def readings(self, *, sensor: str, since_ms: int, until_ms: int, limit: int) -> list[dict[str, Any]] | None:
-        """Return readings of one sensor in time order."""
-        index = self.table.index.get(sensor)
-        if index is None:
-            return None
-        found = self.store.query(index, since_ms, until_ms, limit)
-        columns = zip(found.time_ms.tolist(), found.value.tolist(), found.quality.tolist(), strict=True)
-        return [{"time_ms": t, "value": plain(v), "quality": q} for t, v, q in columns]
-
-    def export_csv(self, *, sensors: Sequence[str], since_ms: int, until_ms: int) -> Iterator[bytes]:
-        """Stream readings as CSV."""
-        yield b"sensor,time,value,quality\n"
-        wanted = [self.table.index[name] for name in sensors if name in self.table.index]
-        if sensors and not wanted:
-            return
-        ids = self.table.ids
-        for part in self.store.scan(wanted or None, since_ms, until_ms):
-            rows = zip(
-                part.sensor.tolist(), part.time_ms.tolist(), part.value.tolist(), part.quality.tolist(), strict=True
-            )
-            yield "".join(f"{ids[k]},{t},{v!r},{q}\n" for k, t, v, q in rows).encode()
-
-    def replay_dead_letters(self, *, reason: str) -> int:
-        """Put kept messages back into the inbox, oldest first, as far as it has room."""
-        now_ms = self.clock.now_ms()
-        done = []
-        for row in reversed(self.ledger.dead_letters(reason=reason, is_replayed=False, limit=REPLAY_MAX)):
-            if not self.inbox.put(replay_message(row.letter, now_ms)):
-                break
-            done.append(row.id)
-        return self.ledger.mark_replayed(done, now_ms=now_ms) if done else 0
-
-    def rotas(self, *, team: str, at_ms: int | None, days: int) -> list[dict[str, Any]]:
-        """Return who is on duty, now or at an instant, and who comes in the days after it."""
-        config = self.city.config
-        at_ms = self.now_ms() if at_ms is None else at_ms
-        return rota_view(config, stand_ins_of(self.ledger, config), at_ms=at_ms, days=days, team=team)
-
-    def rota_coverage(self, *, days: int) -> dict[str, Any]:
-        """Prove the coming days with the stand-ins of the record and the channels that fail now."""
-        config = self.city.config
-        failing = [name for name, h in self.deliverer.health.items() if h.failing_since_ms is not None]
-        stand_ins = stand_ins_of(self.ledger, config)
-        return coverage_view(config, stand_ins, from_ms=self.now_ms(), days=days, failing=failing)
-
-    def why(
-        self, *, rule: str, scope: str, at_ms: int | None = None, since_ms: int | None = None
-    ) -> dict[str, Any] | None:
-        """Explain one rule on one scope now, or as it stood at `at_ms` with the readings from `since_ms` on."""
-        if at_ms is not None:
-            since_ms = at_ms - HISTORY_S * 1000 if since_ms is None else since_ms
-            return why_then(
-                self.ledger, self.store, self._config_at, rule=rule, scope=scope, at_ms=at_ms, since_ms=since_ms
-            )
-        try:
-            why = self.city.why(rule, scope)
-        except KeyError:
-            return None
-        return why_view(why, next(iter(self.ledger.alarms(rule=rule, scope=scope, limit=1)), None))
-
-    def incident(self, number: str) -> dict[str, Any] | None:
-        """Gather all evidence about one alarm or order."""
-        return gather(
-            self.ledger,
-            self.store,
-            lambda at_ms: config_in_force(self.ledger, at_ms, extensions()),
-            number,
-            now_ms=self.clock.now_ms(),
-            photo=self.pictures.get,
-        )
-
-    def _config_at(self, at_ms: int) -> CityConfig | None:
-        """Return the configuration in force at an instant; the present one where none was recorded."""
-        fingerprint = self.ledger.config_at(at_ms)
-        if fingerprint in {"", self.city.config.fingerprint}:
-            return self.city.config
-        return past_config(self.ledger, fingerprint, extensions())
-
-    # reads that the reading room answers
-
-    def alarms(self, **query: Any) -> list[dict[str, Any]]:
-        """See ReadingRoom.alarms."""
-        return self.room.alarms(**query)
-
-    def situations(self) -> dict[str, Any]:
-        """Group open alarms by cause, asset and area, worst first."""
-        config = self.city.config
-        return self.room.situations(
-            areas=config.areas,
-            sites={site.id: site.name for site in config.sites.values()},
-            rules={rule.id: rule.name for rule in config.rules},
-        )
-
-    def alarm(self, alarm_id: str) -> dict[str, Any] | None:
-        """See ReadingRoom.alarm."""
-        return self.room.alarm(alarm_id)
-
-    def orders(self, **query: Any) -> list[dict[str, Any]]:
-        """See ReadingRoom.orders."""
-        return self.room.orders(**query)
-
-    def order(self, order_id: str) -> dict[str, Any] | None:
-        """See ReadingRoom.order."""
-        return self.room.order(order_id)
-
-    def events(self, **query: Any) -> list[dict[str, Any]]:
-        """See ReadingRoom.events."""
-        return self.room.events(**query)
-
-    def dead_letters(self, *, limit: int) -> list[dict[str, Any]]:
-        """See ReadingRoom.dead_letters."""
-        return self.room.dead_letters(limit=limit)
-
-    def gateways(self) -> list[dict[str, Any]]:
-        """See ReadingRoom.gateways."""
-        return self.room.gateways()
-
-    def mutes(self, *, with_past: bool, limit: int) -> list[dict[str, Any]]:
-        """Return silences and windows, newest first."""
-        return mutes_views.mutes(self.ledger, with_past=with_past, limit=limit, now_ms=self.clock.now_ms())
-
-    def preview_mute(self, data: dict[str, Any], who: Actor) -> dict[str, Any]:
-        """Return what a mute of these terms would have hidden."""
-        now_ms = self.clock.now_ms()
-        return mutes_views.would_hide(self.ledger, data, who=who, zone=self.config.timezone, now_ms=now_ms)
-
-    def exercises(self, *, limit: int) -> list[dict[str, Any]]:
-        """Return drills, newest first."""
-        return mutes_views.exercises(self.ledger, limit=limit)
-
-    def exercise(self, number: str) -> dict[str, Any] | None:
-        """Return one drill with its score."""
-        return mutes_views.exercise(self.ledger, number, zone=self.config.timezone, now_ms=self.clock.now_ms())
-
-    def notices(self, **query: Any) -> list[dict[str, Any]]:
-        """See ReadingRoom.notices."""
-        return self.room.notices(**query)
-
-    def notice(self, number: int) -> dict[str, Any] | None:
-        """See ReadingRoom.notice."""
-        return self.room.notice(number)
-
-    def retry_notice(self, number: int) -> bool:
-        """Put a failed or dead notice back to be sent."""
-        return self.ledger.outbox.revive(number, now_ms=self.clock.now_ms())
-
-    def channels(self) -> list[dict[str, Any]]:
-        """Return every configured channel with its health and what waits for it."""
-        return channel_views(self.config, self.deliverer, self.ledger.waiting_by_channel(), self.clock.now_ms())
-
-    def reply(self, channel: str, phone: str, text: str) -> tuple[Command | None, str]:
-        """Return the command a plain phone's answer asks for, or None and what to say back."""
-        return understood(self.config, self.ledger.reply_codes, channel, phone, text, self.clock.now_ms())
-
-    def metrics_text(self) -> bytes:
-        """Return all counters, gauges brought up to date."""
-        counts = self.ledger.counts()
-        metrics = self.metrics
-        for level, n in counts.alarms_open_by_level.items():
-            metrics.open_alarms.labels(level.colour).set(n)
-        ended = {"closed", "rejected", "cancelled"}
-        metrics.open_orders.set(sum(n for state, n in counts.orders_by_state.items() if state.value not in ended))
-        metrics.outbox_waiting.set(counts.outbox_by_state.get("pending", 0) + counts.outbox_by_state.get("leased", 0))
-        metrics.is_connected.set(self.source.is_connected)
-        metrics.journal_bytes.set(self.journal.usage().bytes)
-        metrics.set_channels(self.channels())
-        metrics.sink_lag_ticks.labels(self.sink.name).set(self.journal.last_tick - self.sink.tick)
-        return metrics.text()
-
 
 GROUP_MESSAGES = 2_000  # more than this waiting: go on at once
-REPLAY_MAX = 10_000
 
 
 def until_signalled(service: Service) -> None:

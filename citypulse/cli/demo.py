@@ -209,7 +209,7 @@ def _screen(service: Service, district: District, facts: dict[str, str]) -> Layo
     stats, counts = district.stats(), service.ledger.counts()
     head = Text.assemble(
         ("城脉 citypulse ", "bold"),
-        f"{utc(service.now_ms()):%Y-%m-%d %H:%M} UTC · ",
+        f"{utc(service.clock.now_ms()):%Y-%m-%d %H:%M} UTC · ",
         f"读数 readings {stats.readings:,} · 待确认 unconfirmed {stats.pending} · ",
         f"事件 now: {', '.join(i.split('@')[0] for i in stats.incidents) or '无 none'} · {facts['console']} · Ctrl-C",
     )

@@ -34,7 +34,7 @@ def _write_private(path: Path, text: str) -> None:
 def serve_console(service: Service, http: str, data_dir: Path) -> Iterator[ConsoleServer]:
     """Serve the console while the block runs."""
     host, port = address_of(http)
-    server = ConsoleServer(service, host=host, tcp_port=port)
+    server = ConsoleServer(service.window, host=host, tcp_port=port)
     # The key of commands on this machine: made at first start, readable by the service's owner only, never printed.
     token_path = data_dir / TOKEN_FILE
     if not token_path.exists():

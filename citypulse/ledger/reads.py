@@ -237,7 +237,8 @@ class Reads:
     def waiting_by_channel(self) -> dict[str, tuple[int, int]]:
         """Return, by the channel they are to be sent by, how many notices wait and since when the oldest does."""
         o = s.outbox.c
-        query = sa.select(o.via, sa.func.count(), sa.func.min(o.created_ms)).where(sa.text(s.WAITING)).group_by(o.via)
+        columns: list[Any] = [o.via, sa.func.count(), sa.func.min(o.created_ms)]
+        query = sa.select(*columns).where(sa.text(s.WAITING)).group_by(o.via)
         return {row[0]: (row[1], row[2]) for row in self._rows(query)}
 
     def dead_letters(

@@ -75,7 +75,7 @@ class QualityControl:
         self._compiled = compile_rules(settings, intervals, neighbours)
         self._memory = blank_memory(self._compiled)
         self._ring_ms, self._ring = blank_rings(self._compiled)
-        self._clues, self._spans = blank_clues(len(settings), len(self._compiled.rules))
+        self._clues, self._spans = blank_clues(self._compiled)
         self._verdicts = np.zeros(PLACES, np.int64)  # scratch of the kernel
 
     @classmethod
@@ -122,10 +122,10 @@ class QualityControl:
             _plain(batch.lane, np.uint8),
         )
         c = self._compiled
-        rules = c.rules, c.rule_of, c.first_place, c.members
         count, _ = grade(
             *columns,
-            *rules,
+            c.rules,
+            c.members,
             self._memory,
             self._clues,
             self._spans,
@@ -169,7 +169,7 @@ class QualityControl:
         for name in MEMORY.names or ():
             self._memory[name] = state[name]
         self._ring_ms[:], self._ring[:] = state["ring_ms"], state["ring"]
-        self._clues, self._spans = blank_clues(len(self._clues), len(self._spans))
+        self._clues, self._spans = blank_clues(self._compiled)
 
 
 def _plain(column: NDArray[Any], kind: Any) -> NDArray[Any]:

@@ -156,8 +156,6 @@ def grade(
     base: NDArray[np.uint8],
     lane: NDArray[np.uint8],
     rules: Records,
-    rule_of: NDArray[np.int32],
-    first_place: I64,
     members: F64,
     memories: Records,
     clues: Records,
@@ -183,10 +181,11 @@ def grade(
     for i in range(len(sensor)):
         if i == touched:
             touched = min(i + TOUCH_AHEAD, len(sensor))
-            total += touch(sensor, rules, rule_of, first_place, memories, clues, ring_ms, ring, i, touched)
+            total += touch(sensor, rules, memories, clues, ring_ms, i, touched)
         s = sensor[i]
-        row = rule_of[s]
-        rule, memory = rules[row], memories[s]
+        memory, clue = memories[s], clues[s]
+        row, first = clue["rule"], clue["first_place"]
+        rule = rules[row]
         enabled = rule["enabled"]
         if lane[i] > 1 or enabled == 0:
             flags[i] = base[i] if base[i] != 0 else NOT_EVALUATED
@@ -200,10 +199,10 @@ def grade(
             passed = passes(
                 rule,
                 memory,
-                clues[s],
+                clue,
                 spans[row],
                 members,
-                first_place[s],
+                first,
                 ring_ms,
                 ring,
                 time_ms[i],
@@ -222,7 +221,7 @@ def grade(
                 _remember(memory, time_ms[i], x, base[i], flags[i], verdicts)
                 continue
         if is_live:
-            lose_track(memory, clues[s], time_ms[i], x)
+            lose_track(memory, clue, time_ms[i], x)
         if is_live and memory["seen"] > 0:
             verdicts[:] = 0
             if complete_previous(rule, memory, time_ms[i], x, verdicts):
@@ -235,7 +234,7 @@ def grade(
         verdicts[:] = 0
         judge_alone(rule, members, time_ms[i], received_ms[i], x, depth[i] if len(depth) else math.nan, verdicts)
         if is_live:
-            judge_by_memory(rule, memory, first_place[s], ring_ms, ring, time_ms[i], x, verdicts)
+            judge_by_memory(rule, memory, first, ring_ms, ring, time_ms[i], x, verdicts)
             is_out = math.isnan(x) or verdicts[FAILED] & _GROSS_RANGE != 0
             if enabled & _RIVER:
                 judge_river(rule, memory, memories, time_ms[i], x, is_out, verdicts)

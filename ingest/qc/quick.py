@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from . import qartod
 from .catalogue import GOOD, NO_TIME, NOT_EVALUATED, QcTest
-from .columns import F64, I64, Record, Records
+from .columns import F64, I64, Compiled, Record, Records, rows_of
 
 _GROSS_RANGE = int(QcTest.GROSS_RANGE)
 _CLIMATOLOGY = int(QcTest.CLIMATOLOGY)
@@ -42,18 +42,22 @@ CLUES = np.dtype(
         ("alive_from", "i8"),  # running number of the older of two readings far enough apart to prove the signal alive
         ("alive_ms", "i8"),
         ("unbroken", "i8"),  # newest readings that have a value, without one missing between them
-    ]
+        ("first_place", "i8"),  # of the sensor's window in the rings: no clue, but here it costs no cache line
+        ("rule", "i4"),  # row of its rules
+    ],
+    align=True,
 )
-"""One row per sensor. Running numbers are those of `seen`: the first reading of a series is 0."""
+"""One row per sensor, one cache line. Running numbers are those of `seen`: the first reading of a series is 0."""
 
 SPANS = np.dtype([("part", "i8"), ("is_known", "u1"), ("fail_low", "f8"), ("fail_high", "f8"), ("suspect_low", "f8"),
                   ("suspect_high", "f8")], align=True)  # fmt: skip
 """One row per rule: the climatology of the day (or hour) it was last asked for."""
 
 
-def blank_clues(sensors: int, rules: int) -> tuple[Records, Records]:
+def blank_clues(compiled: Compiled) -> tuple[Records, Records]:
     """Return clues and spans of which nothing is known."""
-    clues, spans = np.zeros(sensors, CLUES), np.zeros(rules, SPANS)
+    clues, spans = rows_of(len(compiled.rule_of), CLUES), np.zeros(len(compiled.rules), SPANS)
+    clues["first_place"], clues["rule"] = compiled.first_place, compiled.rule_of
     clues["flat_from"] = clues["alive_from"] = UNKNOWN
     spans["part"] = NO_TIME
     return clues, spans
@@ -63,12 +67,9 @@ def blank_clues(sensors: int, rules: int) -> tuple[Records, Records]:
 def touch(
     sensor: NDArray[np.int32],
     rules: Records,
-    rule_of: NDArray[np.int32],
-    first_place: I64,
     memories: Records,
     clues: Records,
     ring_ms: I64,
-    ring: F64,
     begin: int,
     end: int,
 ) -> int:
@@ -80,15 +81,12 @@ def touch(
     total = 0
     for i in range(begin, end):
         s = sensor[i]
-        memory, clue = memories[s], clues[s]
-        total += int(memory["seen"]) + int(memory["overflow"]) + int(memory["same_ms"]) + int(rule_of[s])
-        total += int(clue["flat_from"]) + int(clue["unbroken"]) + int(first_place[s])
+        total += int(memories[s]["seen"]) + int(clues[s]["rule"])
     for i in range(begin, end):
         s = sensor[i]
-        size = rules[rule_of[s]]["window_size"]
+        size = rules[clues[s]["rule"]]["window_size"]
         if size > 0:
-            place = first_place[s] + memories[s]["seen"] % size
-            total += int(ring_ms[place] & 1) + int(ring[place] > 0)
+            total += int(ring_ms[clues[s]["first_place"] + memories[s]["seen"] % size] & 1)
     return total
 
 

@@ -232,7 +232,7 @@ class Shifted(_Section):
     readings: Annotated[int, Field(ge=4, le=100_000)] = 20
     rise: Annotated[float, Field(gt=1)] | None = None
     fall: Annotated[float, Field(gt=1)] | None = None
-    floor: Annotated[Difference, Field(ge=0)] = 0.0
+    floor: Annotated[AtLeastZero, "difference"] = 0.0
 
     @model_validator(mode="after")
     def _has_a_direction(self) -> Shifted:

@@ -1,6 +1,6 @@
 """What a storm costs the heart: 5,000 alarms in 60 s from 1,000 sensors, desk and durable commit. It only prints.
 
-`python -m tests.bench.bench_storm [ALARMS] [TICK_MS]`. CPU time is the heart's own thread's; wall time has the disk's too.
+`python -m tests.bench.bench_storm [ALARMS] [TICK_MS]`. CPU time is the heart thread's; wall time has the disk's too.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def running(tmp_path: Path, *, true_share: float, speed: float = SPEED) -> Itera
 
 
 def orders(service: Service) -> list[dict]:
-    return service.orders(open_only=False, limit=10, team="", state="")
+    return service.window.orders(open_only=False, limit=10, team="", state="")
 
 
 def work(service: Service, crews: Crews, done: Callable[[], bool]) -> None:
@@ -118,7 +118,7 @@ def test_what_is_truly_repaired_is_proven_by_the_sensors_and_closed_by_somebody_
         assert crews.stats.repaired == 1 + order["rework_count"]
         assert crews.stats.acknowledged >= 1
         assert district.stats().incidents == ()
-        steps = [e["kind"] for e in service.events(subject=order["id"], after_seq=0, limit=100)]
+        steps = [e["kind"] for e in service.window.events(subject=order["id"], after_seq=0, limit=100)]
         assert steps.index("accepted") < steps.index("arrived") < steps.index("fed_back") < steps.index("checking")
         assert "check_passed" in steps
         assert steps[-1] == "closed"
