@@ -18,7 +18,7 @@ from .lifecycle import regions_of
 from .pen import Pen, Way
 from .revise import revised
 from .routes import NoticeReason, RouteTable
-from .sla import CLOCK_NAMES, RED_LAMP, clocks_of, due_ms, lamp_name
+from .sla import RED_LAMP, clock_name, clocks_of, due_ms, is_crew_clock, lamp_name
 from .storm import StormWatch
 from .targets import Place, Targets
 from .texts import KINDS, alarm_notice, order_notice, span
@@ -40,10 +40,12 @@ TOLD: Final[dict[str, tuple[str, Text]]] = {
     "reopened": ("duty", Text(zh="复发重开", en="reopened, the same trouble again")),
     "attached": ("crew", Text(zh="同点位告警升级", en="a worse alarm at the same place")),
     "proof_wanted": ("duty", Text(zh="数据不足, 请人工举证", en="data missing, manual proof wanted")),
+    "sent": ("crew", Text(zh="抄告, 请签收", en="a notice, please acknowledge")),
+    "step_finished": ("duty", Text(zh="分步完成", en="a step is finished")),
+    "reported_again": ("duty", Text(zh="再次上报", en="reported again")),
     "undispatched": ("duty", Text(zh="责任队伍不唯一, 请派遣", en="no single crew is responsible, please dispatch")),
 }
 OF_NO_DOMAIN: Final = "gateway"  # what a gateway's alarms are collected under
-CREW_CLOCKS: Final = frozenset({"T3", "Tsite", "T4"})  # the crew's own; the others are the desk's
 
 
 class AlarmCaller:
@@ -177,7 +179,7 @@ class OrderCaller:
 
     def crews_for(self, order: WorkOrder) -> tuple[str, ...]:
         """Return the ids of the crews responsible for this order's place."""
-        return tuple(team.id for team in self._routes.crews_for(order.domain, order.area))
+        return tuple(team.id for team in self._routes.crews_for(order.domain, order.area, order.template))
 
     def tell(self, pen: Pen, order: WorkOrder, done: str, *, crew: str = "") -> None:
         """Tell those whom `TOLD` names after this step; `crew` is the crew it was with, if it no longer is."""
@@ -187,10 +189,10 @@ class OrderCaller:
     def remind(self, pen: Pen, order: WorkOrder, clock: str, lamp: int) -> None:
         """Tell whose clock it is that lamp number `lamp` has lit; from the orange one on, the duty desk too."""
         name = Text(
-            zh=f"{CLOCK_NAMES[clock].zh}{lamp_name(lamp).zh}", en=f"{CLOCK_NAMES[clock].en}: {lamp_name(lamp).en}"
+            zh=f"{clock_name(clock).zh}{lamp_name(lamp).zh}", en=f"{clock_name(clock).en}: {lamp_name(lamp).en}"
         )
-        ways = self._ways(order, "crew", order.team) if clock in CREW_CLOCKS else ()
-        if clock not in CREW_CLOCKS or lamp >= 1:
+        ways = self._ways(order, "crew", order.team) if is_crew_clock(clock) else ()
+        if not is_crew_clock(clock) or lamp >= 1:
             ways = (*ways, *self._ways(order, "duty", ""))
         if level := level_of_lamp(lamp, RED_LAMP):
             place = Place(domain=order.domain, area=order.area, level=order.level)

@@ -11,7 +11,7 @@ from typing import Final
 
 from citypulse.model import OrderState, WorkOrder
 
-from .lifecycle import ENDS
+from .order_table import ENDS
 from .sla import clocks_of, next_lamp_ms
 from .state import REOPEN_WITHIN_S
 from .steps import Trouble, trouble_of
@@ -91,4 +91,5 @@ class Caseload:
 
 
 def _trouble(order: WorkOrder) -> Trouble:
-    return trouble_of(order.template, order.cause, order.asset, order.data.get("exercise", ""))
+    told = order.team if order.kind == "notice" else ""
+    return trouble_of(order.template, order.cause, order.asset, order.data.get("exercise", ""), told=told)

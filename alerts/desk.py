@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from citypulse.forms import unfit
 from citypulse.model import (
     Alarm,
     AlarmQuality,
@@ -35,7 +36,6 @@ from .chatter import Chatter, is_exempt, is_news, quiet_s, settle_ms, turned
 from .drills import DrillRoom
 from .escalation import Escalation
 from .facts import Atlas, because, draft, facts, origin, peak
-from .guards import unfit
 from .hiding import Hiding
 from .lifecycle import is_retained, letter, regions_of, step_alarm
 from .muting import Muting

@@ -13,20 +13,9 @@ from citypulse.model import Condition, InhibitScope, OrderState, Priority
 
 from .escalation import WAITS_S
 from .guards import REJECT_CODES
-from .lifecycle import (
-    ALARM_ROWS,
-    ALARM_VERBS,
-    ENDS,
-    LETTERS,
-    OPEN_STATES,
-    ORDER_ROWS,
-    STATE_NAMES,
-    OrderRow,
-    Regions,
-    letter,
-    step_alarm,
-)
-from .sla import CLOCK_NAMES, LAMPS, LIMITS, lamp_name
+from .lifecycle import ALARM_ROWS, ALARM_VERBS, LETTERS, Regions, letter, step_alarm
+from .order_table import ENDS, OPEN_STATES, ORDER_ROWS, STATE_NAMES, OrderRow
+from .sla import CLOCK_NAMES, LAMPS, LIMITS, lamp_name, limit_text
 from .texts import span
 
 GUARD_WORDS: Final = {
@@ -44,6 +33,11 @@ GUARD_WORDS: Final = {
     "sensor_witness": "the sensors have proven it, or a manual proof where they cannot",
     "person_witness": "a checker has passed it",
     "no_twin": "no other open order for the same cause and place",
+    "acted_after_dispatch": "`acted_ms`, if given, neither in the future nor before the dispatch",
+    "is_item": "an item of the template's checklist",
+    "checklist_done": "every item ticked, where the template asks for it",
+    "is_open_step": "a step of the template that is not finished, whose predecessor is",
+    "steps_done": "every step of the template finished",
 }
 _WALK: Final = ("raise", "clear", "acknowledge", "reset", "shelve", "unshelve", "suppress", "release",
                 "out_of_service", "in_service", "worsen")  # fmt: skip
@@ -134,7 +128,7 @@ def page() -> str:
         for v in ALARM_VERBS.values()
     ]
     clocks = [
-        f"| {name} {text.zh} {text.en} | " + " | ".join(str(LIMITS[p][name]) for p in Priority) + " |"
+        f"| {name} {text.zh} {text.en} | " + " | ".join(limit_text(LIMITS[p][name]) for p in Priority) + " |"
         for name, text in CLOCK_NAMES.items()
     ]
     lamps = [f"| {share:.0%} | {lamp_name(n).zh} | {lamp_name(n).en} |" for n, share in enumerate(LAMPS)]

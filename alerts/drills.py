@@ -32,7 +32,7 @@ from citypulse.model import (
 
 from .facts import Atlas
 from .guards import missing
-from .lifecycle import ENDS, VERIFIED_STATES
+from .order_table import ENDS, VERIFIED_STATES
 from .pen import Pen
 from .revise import revised
 from .texts import span

@@ -6,20 +6,20 @@ that says what is missing, or "" when all is well.
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from citypulse.model import Actor, Alarm, AlarmQuality, Condition, Team, WorkOrder
+from citypulse.model import Actor, Alarm, AlarmQuality, Condition, OrderTemplate, Team, WorkOrder
 
 from .sla import EXTENSIONS_MAX
 from .texts import days, span
 from .verification import Verdict
 
 TEXT_MAX: Final = 500  # characters of one field
-DEPTH_MAX: Final = 6  # of a command's data
-INT_MAX: Final = 2**53  # what every JSON reader keeps exactly
+AHEAD_MS_MAX: Final = 120_000  # a phone's clock may be this much ahead of ours
+SOURCES: Final = ("officer", "citizen", "patrol", "drone")  # who or what reports by hand
 REJECT_CODES: Final = ("false_alarm", "calibration", "duplicate", "test")
 
 # ── data ────────────────────────────────────────────────────────────────────────────────────────
@@ -40,6 +40,62 @@ def _code(name: str, value: Any) -> str:
     return "" if value in REJECT_CODES else f"{name} must be one of {', '.join(REJECT_CODES)}"
 
 
+_PHOTO: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_CLASS_CODE: Final = re.compile(r"[0-9]{10}|[0-9]{16}")
+
+
+def is_photo(value: Any) -> bool:
+    """True for the name of a picture: `sha256:` and 64 hex digits. That it is kept is checked where it is sent in."""
+    return isinstance(value, str) and _PHOTO.fullmatch(value) is not None
+
+
+def _photo(name: str, value: Any) -> str:
+    return "" if is_photo(value) else f"{name} must be a picture's name, sha256: and 64 hex digits"
+
+
+def _is_number(value: Any, most: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= most
+
+
+def _position(name: str, value: Any) -> str:
+    is_pair = isinstance(value, (list, tuple)) and len(value) == 2
+    if is_pair and _is_number(value[0], 90) and _is_number(value[1], 180):
+        return ""
+    return f"{name} must be [latitude, longitude] in degrees, -90 to 90 and -180 to 180"
+
+
+def _proof(name: str, value: Any) -> str:
+    return "" if is_proof(value) else f"{name} must be {{photo, lat, lon}} with a picture's name and a position"
+
+
+def _flag(name: str, value: Any) -> str:
+    return "" if isinstance(value, bool) else f"{name} must be true or false"
+
+
+def _item(name: str, value: Any) -> str:
+    is_item = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    return "" if is_item else f"{name} must be the number of an item, from 1"
+
+
+def _items(name: str, value: Any) -> str:
+    if isinstance(value, (list, tuple)) and len(value) <= 200 and not any(_item(name, v) for v in value):
+        return ""
+    return f"{name} must be a list of numbers of items, from 1"
+
+
+def _source(name: str, value: Any) -> str:
+    return "" if value in SOURCES else f"{name} must be one of {', '.join(SOURCES)}"
+
+
+def _confidence(name: str, value: Any) -> str:
+    return "" if _is_number(value, 1) and value >= 0 else f"{name} must be a number from 0 to 1"
+
+
+def _class_code(name: str, value: Any) -> str:
+    is_code = isinstance(value, str) and _CLASS_CODE.fullmatch(value) is not None
+    return "" if is_code else f"{name} must be a part's code of 16 digits or an event's of 10"
+
+
 FIELDS: Final[dict[str, Callable[[str, Any], str]]] = {
     "reason": _text,
     "note": _text,
@@ -47,8 +103,23 @@ FIELDS: Final[dict[str, Callable[[str, Any], str]]] = {
     "site": _text,
     "cause": _text,
     "team": _text,
-    "photo_before": _text,
-    "photo_after": _text,
+    "photo_before": _photo,
+    "photo_after": _photo,
+    "photo": _photo,
+    "position": _position,
+    "proof": _proof,
+    "materials": _text,
+    "mis_dispatch": _flag,
+    "duplicate_of": _text,
+    "acted_ms": _instant,
+    "item": _item,
+    "checklist": _items,
+    "step": _text,
+    "source": _source,
+    "contact": _text,
+    "confidence": _confidence,
+    "class_code": _class_code,
+    "template": _text,
     "action": _text,
     "plan": _text,
     "interim": _text,
@@ -58,45 +129,17 @@ FIELDS: Final[dict[str, Callable[[str, Any], str]]] = {
 }
 
 
-KEPT: Final = (
-    *FIELDS,
-    "is_botched",
-    "position",
-    "materials",
-    "proof",
-    "photo",
-    "mis_dispatch",
-    "duplicate_of",
-    "acted_ms",
-)
-"""What of a command's data goes into the record."""
-
-
-def unfit(value: Any, depth: int = DEPTH_MAX) -> str:
-    """Return why a command's data cannot be kept as JSON, or "". Never raises, however odd the value."""
-    if value is None or isinstance(value, bool):
-        return ""
-    if isinstance(value, int):
-        return "" if abs(value) <= INT_MAX else "a whole number is larger than 2^53"
-    if isinstance(value, float):
-        return "" if math.isfinite(value) else "a number is not finite"
-    if isinstance(value, str):
-        return "" if value.isascii() or value.encode("utf-8", "ignore").decode() == value else "a text is not Unicode"
-    if depth == 0:
-        return f"it is nested deeper than {DEPTH_MAX}"
-    if isinstance(value, dict):
-        inside = [*value.keys(), *value.values()]
-    elif isinstance(value, (list, tuple)):
-        inside = list(value)
-    else:
-        return f"{type(value).__name__} is not JSON"
-    return next((said for item in inside if (said := unfit(item, depth - 1))), "")
+SOFT: Final = frozenset({"note"})
+"""Cut where it is too long or odd, never refused: a step must not fail for a remark."""
+KEPT: Final = (*(name for name in FIELDS if name != "contact"), "is_botched")
+"""What of a command's data goes into the record. A citizen's contact does not: the record can never be erased."""
 
 
 def missing(needs: tuple[str, ...], data: dict[str, Any]) -> str:
-    """Return what is wrong with the data a step needs, all of it in one sentence; "" when nothing is."""
+    """Return what is wrong with a step's data, needed or given, all of it in one sentence; "" when nothing is."""
     absent = [name for name in needs if data.get(name) is None]
-    wrong = [said for name in needs if name not in absent and (said := FIELDS[name](name, data[name]))]
+    given = [name for name in FIELDS if data.get(name) is not None and (name in needs or name not in SOFT)]
+    wrong = [said for name in given if (said := FIELDS[name](name, data[name]))]
     return "; ".join(([f"needs {', '.join(absent)}"] if absent else []) + wrong)
 
 
@@ -116,6 +159,7 @@ class Ask:
     verdict: Verdict | None  # what the sensors say, while the order waits for proof
     window_s: float  # how long they must say so
     twin: str  # id of another open order for the same cause and asset, or ""
+    template: OrderTemplate | None = None  # what the order's kind of work asks for
 
 
 def _is_crew(ask: Ask) -> str:
@@ -185,9 +229,9 @@ def _not_active(ask: Ask) -> str:
 
 def is_proof(proof: Any) -> bool:
     """True for a manual proof: a photo and a position, from the person who checks."""
-    if not isinstance(proof, dict) or not isinstance(proof.get("photo"), str) or not proof["photo"]:
+    if not isinstance(proof, dict) or not is_photo(proof.get("photo")):
         return False
-    return all(isinstance(proof.get(k), (int, float)) and not isinstance(proof.get(k), bool) for k in ("lat", "lon"))
+    return _is_number(proof.get("lat"), 90) and _is_number(proof.get("lon"), 180)
 
 
 def _sensor_witness(ask: Ask) -> str:
@@ -216,6 +260,53 @@ def _person_witness(ask: Ask) -> str:
     return "a checker who is not the fixer has to pass it first"
 
 
+def _acted_after_dispatch(ask: Ask) -> str:
+    acted = ask.data.get("acted_ms")
+    if acted is None:
+        return ""
+    if acted > ask.now_ms + AHEAD_MS_MAX:
+        return f"acted_ms lies {span((acted - ask.now_ms) / 1000)} in the future"
+    sent = ask.order.data.get("sent_ms", ask.order.opened_ms)
+    return f"acted_ms lies {span((sent - acted) / 1000)} before the dispatch" if acted < sent else ""
+
+
+def _items_of(ask: Ask) -> int:
+    return len(ask.template.checklist) if ask.template is not None else 0
+
+
+def _is_item(ask: Ask) -> str:
+    count = _items_of(ask)
+    return "" if ask.data["item"] <= count else f"the checklist has {count} items"
+
+
+def _checklist_done(ask: Ask) -> str:
+    said = ask.data.get("checklist") or ()
+    if wrong := [n for n in said if n > _items_of(ask)]:
+        return f"the checklist has {_items_of(ask)} items, not {wrong[0]}"
+    if ask.template is None or not ask.template.is_checklist_required:
+        return ""
+    ticked = {*ask.order.data.get("checklist", {}), *map(str, said)}
+    left = [str(n) for n in range(1, _items_of(ask) + 1) if str(n) not in ticked]
+    return f"items {', '.join(left)} of the checklist are not ticked" if left else ""
+
+
+def _is_open_step(ask: Ask) -> str:
+    steps = ask.template.steps if ask.template is not None else ()
+    step = next((s for s in steps if s.id == ask.data["step"]), None)
+    if step is None:
+        return f"its steps are {', '.join(s.id for s in steps) or 'none'}"
+    done = ask.order.data.get("steps", {})
+    if step.id in done:
+        return f"step {step.id} is finished"
+    return f"step {step.after} comes before it" if step.after and step.after not in done else ""
+
+
+def _steps_done(ask: Ask) -> str:
+    steps = ask.template.steps if ask.template is not None else ()
+    left = [s.id for s in steps if s.id not in ask.order.data.get("steps", {})]
+    return f"steps {', '.join(left)} are not finished" if left else ""
+
+
 GUARDS: Final[dict[str, Callable[[Ask], str]]] = {
     "is_crew": _is_crew,
     "is_exercise": _is_exercise,
@@ -231,4 +322,9 @@ GUARDS: Final[dict[str, Callable[[Ask], str]]] = {
     "sensor_witness": _sensor_witness,
     "person_witness": _person_witness,
     "no_twin": _no_twin,
+    "acted_after_dispatch": _acted_after_dispatch,
+    "is_item": _is_item,
+    "checklist_done": _checklist_done,
+    "is_open_step": _is_open_step,
+    "steps_done": _steps_done,
 }

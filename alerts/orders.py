@@ -17,7 +17,7 @@ from citypulse.model import (
     Alarm,
     Answer,
     Command,
-    OrderState,
+    Condition,
     Priority,
     ReadingBatch,
     SensorTable,
@@ -28,10 +28,13 @@ from .announce import TOLD, OrderCaller, crew_to_tell
 from .caseload import WAITING, Caseload
 from .facts import Atlas
 from .guards import GUARDS, KEPT, Ask, missing
-from .lifecycle import ENDS, EVERYONE, VERIFIED_STATES, OrderRow, find_row, order_verbs, refusal
+from .intake import IntakeError, Report, read
+from .lifecycle import EVERYONE
 from .milestones import MISSED, Milestones, marked
+from .order_table import ENDS, VERIFIED_STATES, OrderRow, find_row, order_verbs, refusal
 from .pen import Pen
 from .proof import Ruling, weigh
+from .replay import KEY, marks, verdict
 from .sla import RED_LAMP, clocks_of, elapsed_s, lamp_sentence, lit, with_clocks
 from .state import REOPEN_WITHIN_S, Opening
 from .steps import Birth, Step, born, changes_of, joined, trouble_of
@@ -39,6 +42,8 @@ from .targets import Targets
 from .texts import local_day, span
 from .verification import Witness
 from .workdays import WorkCalendar
+
+FURTHER_MAX = 50  # further reports of one trouble whose senders are kept with its order; the record keeps them all
 
 
 class OrderBook:
@@ -56,6 +61,7 @@ class OrderBook:
         """Stand where the ledger stood. `alarms_of` gives an order's live alarms, `confirm` marks them repaired."""
         self._atlas = atlas
         self._teams, self._sites = atlas.config.teams, atlas.config.sites
+        self._templates = atlas.config.templates
         self._zone = ZoneInfo(atlas.config.timezone)
         self._calendar = WorkCalendar(self._zone)
         self._milestones = Milestones(atlas.config, self._calendar)
@@ -129,6 +135,10 @@ class OrderBook:
 
     def _attach(self, pen: Pen, order: WorkOrder, alarm: Alarm, *, is_raise: bool) -> None:
         is_worse = alarm.level < order.level
+        if order.state in WAITING and is_worse_than_put_off(order, alarm):
+            order = self._joined(pen, order, alarm)
+            self._system(pen, order, "resume", f"it became worse | 情况恶化: {_why(alarm)}")
+            return
         if not is_raise and not is_worse:
             return
         is_known = alarm.dedup_key in order.data.get("keys", ())
@@ -138,19 +148,23 @@ class OrderBook:
             if not is_known:  # somebody has to go again, but the repair was not botched
                 why = f"another alarm for the same work | 同类新告警: {_why(alarm)}"
             self._system(pen, order, "rework", why, {"is_botched": is_known})
-        elif order.state in WAITING and is_worse:
-            self._system(pen, order, "resume", f"it became worse | 情况恶化: {_why(alarm)}")
         elif is_worse:
             self._caller.tell(pen, order, "attached")
 
     def _joined(self, pen: Pen, order: WorkOrder, alarm: Alarm) -> WorkOrder:
         rule = self._atlas.rule_of(alarm)
         plan = rule.order if rule is not None else None
-        changes = joined(order, alarm, self._atlas.watched(alarm.rule, alarm.scope), plan, self._calendar)
+        watched, template = self._atlas.watched(alarm.rule, alarm.scope), self._templates.get(order.template)
+        changes = joined(order, alarm, watched, plan, template, self._calendar)
         data = {"alarm": alarm.id, "level": alarm.level.colour, "order_level": changes["level"].colour}
+        data |= self._marks(pen, order, replace(order, **changes))
         return self._keep(
             pen.order(order, "attached", _why(alarm), event_ms=alarm.raised_ms, data=data, changes=changes)
         )
+
+    def _marks(self, pen: Pen, before: WorkOrder | None, after: WorkOrder) -> dict[str, Any]:
+        found = marks(before, after, pen.now_ms, self._calendar, self._zone.key)
+        return {KEY: found} if found else {}
 
     def _send(self, pen: Pen, order: WorkOrder) -> None:
         crews = self._caller.crews_for(order)
@@ -172,9 +186,9 @@ class OrderBook:
         if verb == "comment":
             return self._comment(pen, command, order)
         actor, data = command.actor, command.data
-        row = find_row(order.state, verb, actor.role, order.level)
+        row = find_row(order.state, verb, actor.role, order.level, order.kind)
         if row is None or actor.role == "system":
-            code, said = refusal(order.id, order.state, verb, actor.role, order.level)
+            code, said = refusal(order.id, order.state, verb, actor.role, order.level, order.kind)
             return self._refuse(command, order, code, said)
         if wrong := missing(row.needs, data):
             return self._refuse(command, order, "bad_data", f'WorkOrder {order.id}: "{verb}": {wrong}')
@@ -182,13 +196,14 @@ class OrderBook:
             if said := GUARDS[guard](self._ask(order, actor, data, pen.now_ms)):
                 return self._refuse(command, order, "not_allowed", f'WorkOrder {order.id}: "{verb}" is refused: {said}')
         acted = data.get("acted_ms")
-        is_known = isinstance(acted, int) and order.opened_ms <= acted <= pen.now_ms
+        if isinstance(acted, int):  # a phone's clock may be a little ahead of ours
+            acted = min(acted, pen.now_ms) if acted >= order.opened_ms else None
         why = str(data.get("reason") or data.get("note") or row.name.en)
         new = self._step(pen, order, row, f"{actor.name} ({actor.role}): {why}", actor, data,
-                         event_ms=acted if is_known else None)  # fmt: skip
+                         event_ms=acted)  # fmt: skip
         message = f"WorkOrder {new.id} is {new.state.name}"
         return Answer(command=command.id, ok=True, message=message, subject=new.id,
-                      allowed=order_verbs(new.state, new.level))  # fmt: skip
+                      allowed=order_verbs(new.state, new.level, kind=new.kind))  # fmt: skip
 
     def _comment(self, pen: Pen, command: Command, order: WorkOrder) -> Answer:
         if command.actor.role not in EVERYONE or (wrong := missing(("note",), command.data)):
@@ -198,41 +213,36 @@ class OrderBook:
         return Answer(command=command.id, ok=True, message="noted", subject=order.id)
 
     def _new(self, pen: Pen, command: Command) -> Answer:
-        data, actor = command.data, command.actor
-        if wrong := missing(("site", "cause"), data):
-            return _no(command, "bad_data", f"a new work order {wrong}")
-        colour = str(data.get("level", "yellow"))
-        if colour not in {p.colour for p in Priority}:
-            return _no(command, "bad_data", f"level must be red, orange, yellow or blue, not {colour!r}")
-        level = Priority.from_colour(colour)
-        if actor.role == "system" or find_row(None, "new", actor.role, level) is None:
-            return _no(command, "forbidden", f"role {actor.role} may not report; duty, lead or dispatcher may")
-        site = self._sites.get(data["site"])
-        if site is None:
-            return _no(command, "bad_data", f"site {data['site']!r} is not known")
-        template = str(data.get("template", ""))[:100]
-        twin = self._cases.open_for(trouble_of(template, data["cause"], site.id))
+        try:
+            report = read(command, self._sites, self._teams, self._templates)
+        except IntakeError as error:
+            return _no(command, error.code, str(error))
+        birth, kind = report.birth, report.birth.kind
+        twin = self._cases.open_for(report.trouble)
         if twin is not None:
-            said = f"WorkOrder {twin.id} is open for {data['cause']} at {site.id}; comment on that one"
+            self._again(pen, command, twin, report)
+            said = f"WorkOrder {twin.id} is open for {birth.cause} at {birth.asset}; this report was added to it"
             return replace(_no(command, "exists", said), subject=twin.id)
-        note = str(data.get("note", ""))[:500]
-        birth = Birth(
-            level=level,
-            cause=data["cause"],
-            asset=site.id,
-            area=site.area,
-            domain=site.domain,
-            note=note,
-            template=template,
-        )
-        number = self._report(pen, actor, f"{actor.name} ({actor.role}): {note or birth.cause}", birth)
-        allowed = order_verbs(OrderState.REPORTED, level)
-        return Answer(
-            command=command.id, ok=True, message=f"WorkOrder {number} is REPORTED", subject=number, allowed=allowed
+        past = self._cases.closed_for(report.trouble)
+        if past is not None and pen.now_ms - past.state_ms <= REOPEN_WITHIN_S * 1000:
+            birth = replace(birth, recurrence_of=past.id)
+        number = self._report(pen, command.actor, report.said, birth, report.data)
+        order = self.orders[number]
+        allowed = order_verbs(order.state, order.level, kind=kind)
+        said = f"WorkOrder {number} is {order.state.name}"
+        return Answer(command=command.id, ok=True, message=said, subject=number, allowed=allowed)
+
+    def _again(self, pen: Pen, command: Command, twin: WorkOrder, report: Report) -> None:
+        """Add a further report of the same trouble to the order that is open for it."""
+        one = {"by": command.actor.name, "at_ms": pen.now_ms, **report.birth.intake}
+        further = [*twin.data.get("further", ()), one][-FURTHER_MAX:]
+        changes = {"data": {**twin.data, "further": further}}
+        self._keep(
+            pen.order(twin, "reported_again", report.said, actor=command.actor, data=report.data, changes=changes)
         )
 
     def _refuse(self, command: Command, order: WorkOrder, code: str, said: str) -> Answer:
-        allowed = order_verbs(order.state, order.level, command.actor.role)
+        allowed = order_verbs(order.state, order.level, command.actor.role, order.kind)
         return replace(_no(command, code, said), allowed=allowed, subject=order.id)
 
     # ── time and sensors ────────────────────────────────────────────────────────────────────────
@@ -283,7 +293,7 @@ class OrderBook:
                     pen.order(order, "proof_wanted", weighed.because, data=weighed.data, changes={"data": data})
                 )
                 self._caller.tell(pen, order, "proof_wanted")
-        row = find_row(order.state, "close", "system", order.level)
+        row = find_row(order.state, "close", "system", order.level, order.kind)
         ask = self._ask(order, SYSTEM, {}, pen.now_ms)
         if row is not None and "sensors_ok" in order.data and not any(GUARDS[g](ask) for g in row.guards):
             self._step(pen, order, row, "sensors and checker agree | 传感器与核查员两证齐全", SYSTEM, {})
@@ -328,12 +338,13 @@ class OrderBook:
             verdict=self._witness.verdict(order, order.fed_back_ms or 0) if is_waiting else None,
             window_s=self._witness.window_s(order),
             twin=self._cases.twin_of(order),
+            template=self._templates.get(order.template),
         )
 
     def _system(
         self, pen: Pen, order: WorkOrder, verb: str, because: str, data: dict[str, Any] | None = None
     ) -> WorkOrder:
-        row = find_row(order.state, verb, "system", order.level)
+        row = find_row(order.state, verb, "system", order.level, order.kind)
         assert row is not None, f"no row for the system's {verb} in {order.state}"  # noqa: S101 - our own table
         return self._step(pen, order, row, because, SYSTEM, data or {})
 
@@ -348,14 +359,14 @@ class OrderBook:
         *,
         event_ms: int | None = None,
     ) -> WorkOrder:
-        step = Step(
-            row=row, order=order, actor=actor, data=data, now_ms=pen.now_ms, teams=self._teams, calendar=self._calendar
-        )
-        said = {k: v for k, v in data.items() if k in KEPT}
+        step = self._of(pen, row, order, actor, data)
+        said = {"transition": row.number, **{k: v for k, v in data.items() if k in KEPT}}
         changes = changes_of(step)
         changes["data"] = self._milestones.reached(replace(order, data=changes["data"]), row.done)
-        new = pen.order(order, row.done, because, event_ms=event_ms, actor=actor,
-                        data={"transition": row.number, **said}, changes=changes)  # fmt: skip
+        said |= self._marks(pen, order, replace(order, **changes))
+        if row.done == "fed_back":
+            said |= verdict(order, pen.now_ms)
+        new = pen.order(order, row.done, because, event_ms=event_ms, actor=actor, data=said, changes=changes)
         self._keep(new)
         self._witness.follow(new)
         if new.state in VERIFIED_STATES:
@@ -369,25 +380,32 @@ class OrderBook:
         return new
 
     def _of(self, pen: Pen, row: OrderRow, order: WorkOrder, actor: Actor, data: dict[str, Any]) -> Step:
+        active = [a.level for a in self._alarms_of(order) if a.condition is Condition.ACTIVE]
         return Step(row=row, order=order, actor=actor, data=data, now_ms=pen.now_ms, teams=self._teams,
-                    calendar=self._calendar)  # fmt: skip
+                    calendar=self._calendar, template=self._templates.get(order.template),
+                    alarm_level=min(active, default=None))  # fmt: skip
 
-    def _report(self, pen: Pen, actor: Actor, because: str, birth: Birth) -> str:
+    def _report(self, pen: Pen, actor: Actor, because: str, birth: Birth, said: dict[str, Any] | None = None) -> str:
         day = local_day(pen.now_ms, self._zone)
         self._serials[day] = self._serials.get(day, 0) + 1
         order = born(f"WO-{day}-{self._serials[day]:04d}", birth, pen.now_ms)
-        row = find_row(None, "new", actor.role, birth.level)
+        row = find_row(None, "new", actor.role, birth.level, birth.kind)
         assert row is not None, f"no row for a report by {actor.role}"  # noqa: S101 - our own table
-        step = Step(
-            row=row, order=order, actor=actor, data={}, now_ms=pen.now_ms, teams=self._teams, calendar=self._calendar
-        )
+        step = self._of(pen, row, order, actor, {"team": birth.team} if birth.team else {})
         alarm = birth.alarm
         snapshot = {} if alarm is None else {
             "alarm": alarm.id, "rule": alarm.rule, "version": alarm.rule_version, "value": alarm.peak_value
         }  # fmt: skip
+        changes = changes_of(step)
+        data = {"transition": row.number, **snapshot, **(said or {}), "level": birth.level.colour, "kind": birth.kind,
+                "template": order.template, "asset": order.asset, "cause": order.cause,
+                **self._marks(pen, None, replace(order, **changes))}  # fmt: skip
         new = pen.order(order, row.done, because, event_ms=alarm.raised_ms if alarm is not None else None, actor=actor,
-                        data={"transition": row.number, **snapshot}, changes=changes_of(step), is_new=True)  # fmt: skip
-        return self._keep(new).id
+                        data=data, changes=changes, is_new=True)  # fmt: skip
+        self._keep(new)
+        if row.done in TOLD:
+            self._caller.tell(pen, new, row.done)
+        return new.id
 
     def _keep(self, order: WorkOrder) -> WorkOrder:
         if order.state in VERIFIED_STATES:
@@ -409,6 +427,12 @@ class OrderBook:
 
 def _no(command: Command, code: str, said: str) -> Answer:
     return Answer(command=command.id, ok=False, message=said, code=code, subject=command.target)
+
+
+def is_worse_than_put_off(order: WorkOrder, alarm: Alarm) -> bool:
+    """True when an alarm is at least one level worse than the worst that was active when the order was put off."""
+    level = order.data.get("waiting", {}).get("level")
+    return level is None or alarm.level < Priority.from_colour(level)
 
 
 def _why(alarm: Alarm) -> str:

@@ -69,13 +69,17 @@ class RouteTable:
             found.setdefault(spare.key, spare)
         return tuple(found.values())
 
-    def crews_for(self, domain: str, area: str) -> tuple[Team, ...]:
-        """Return the crews responsible here; a crew that names the area goes before one that takes any."""
+    def crews_for(self, domain: str, area: str, work: str = "") -> tuple[Team, ...]:
+        """Return the crews responsible for this kind of work here; one that names the work goes before one that takes
+        any, then one that names the area.
+        """
         fit = [
             t
             for t in self._teams.values()
             if t.kind == "crew" and (not t.domains or domain in t.domains) and (not t.areas or area in t.areas)
+            and (not t.work or work in t.work)
         ]
+        fit = [t for t in fit if t.work] or fit
         return tuple([t for t in fit if t.areas] or fit)
 
     def _ways(self, domain: str, area: str, level: Priority, whom: str) -> tuple[Way, ...]:

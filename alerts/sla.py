@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from citypulse.model import Priority, Text, WorkOrder
+from citypulse.model import OrderTemplate, Priority, Text, TimeLimit, WorkOrder
 
 from .texts import span
 from .workdays import WORKDAY_S, WorkCalendar
@@ -19,34 +19,36 @@ H: Final = 3_600.0
 D: Final = 86_400.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
-    """How long a step may take: seconds of natural time, or of working time (工作时, 工作日)."""
-
-    seconds: float
-    is_work: bool = False
-
-    def __str__(self) -> str:
-        if not self.is_work:
-            return span(self.seconds)
-        days, rest = divmod(self.seconds, WORKDAY_S)
-        return f"{self.seconds / H:.3g} 工作时 working h" if rest else f"{days:.0f} 工作日 working d"
+def limit_text(limit: TimeLimit) -> str:
+    """Write a limit for people: 30 min, 4 工作时 working h, 5 工作日 working d."""
+    if not limit.is_work:
+        return span(limit.seconds)
+    days, rest = divmod(limit.seconds, WORKDAY_S)
+    return f"{limit.seconds / H:.3g} 工作时 working h" if rest else f"{days:.0f} 工作日 working d"
 
 
-def _natural(**limits: float) -> dict[str, Allowance]:
-    return {name: Allowance(seconds=seconds) for name, seconds in limits.items()}
+def _natural(**limits: float) -> dict[str, TimeLimit]:
+    return {name: TimeLimit(seconds=seconds) for name, seconds in limits.items()}
 
 
-LIMITS: Final[dict[Priority, dict[str, Allowance]]] = {
+def _work(seconds: float) -> TimeLimit:
+    return TimeLimit(seconds=seconds, is_work=True)
+
+
+LIMITS: Final[dict[Priority, dict[str, TimeLimit]]] = {
     # Proposal of domain.md 2.5 (no national figure). T1 file, T1b field check, T2 dispatch, T3 sign for, Tsite be
     # there, T4 handle, T5 check. Where 2.5 gives none (T1b; Tsite of yellow and blue) the longer neighbour is used.
-    Priority.P1: _natural(T1=M, T1b=3 * M, T2=3 * M, T3=5 * M, Tsite=15 * M, T4=2 * H, T5=2 * H),
-    Priority.P2: _natural(T1=3 * M, T1b=5 * M, T2=5 * M, T3=10 * M, Tsite=30 * M, T4=4 * H, T5=4 * H),
+    # A notice is to be acknowledged within Tack (as T3 is) and closed within Tclose.
+    Priority.P1: _natural(T1=M, T1b=3 * M, T2=3 * M, T3=5 * M, Tsite=15 * M, T4=2 * H, T5=2 * H, Tack=5 * M, Tclose=D),
+    Priority.P2: _natural(T1=3 * M, T1b=5 * M, T2=5 * M, T3=10 * M, Tsite=30 * M, T4=4 * H, T5=4 * H, Tack=10 * M)
+    | {"Tclose": _work(WORKDAY_S)},
     Priority.P3: _natural(T1=10 * M, T1b=2 * H, T2=20 * M, T3=H, Tsite=4 * H, T5=D)
-    | {"T4": Allowance(seconds=WORKDAY_S, is_work=True)},
+    | {"T4": _work(WORKDAY_S), "Tack": _work(4 * H), "Tclose": _work(2 * WORKDAY_S)},
     Priority.P4: _natural(T1=30 * M, T1b=D, T2=H, Tsite=D, T5=2 * D)
-    | {"T3": Allowance(seconds=4 * H, is_work=True), "T4": Allowance(seconds=5 * WORKDAY_S, is_work=True)},
+    | {"T3": _work(4 * H), "T4": _work(5 * WORKDAY_S), "Tack": _work(WORKDAY_S), "Tclose": _work(5 * WORKDAY_S)},
 }
+STEP: Final = "step:"
+"""Begins the names of the clocks of an order's own steps, `step:<id>`."""
 REWORK_SHARE: Final = 0.5  # T4' of a rework: half the original,
 REWORK_S_MAX: Final = D  # at most a day (domain.md 2.5, 17)
 EXTENSION_SHARE: Final = 0.5  # the preset first extension: half the original limit
@@ -68,7 +70,33 @@ CLOCK_NAMES: Final = {
     "Tsite": Text(zh="到场", en="arriving"),
     "T4": Text(zh="处置", en="handling"),
     "T5": Text(zh="核查", en="checking"),
+    "Tack": Text(zh="签收", en="acknowledging"),
+    "Tclose": Text(zh="办结", en="closing"),
 }
+_CREW_CLOCKS: Final = frozenset({"T3", "Tsite", "T4", "Tack"})  # the crew's own; the others are the desk's
+
+
+def clock_name(clock: str) -> Text:
+    """Return what a clock measures."""
+    if clock.startswith(STEP):
+        return Text(zh=f"分步“{clock.removeprefix(STEP)}”", en=f"step {clock.removeprefix(STEP)!r}")
+    return CLOCK_NAMES[clock]
+
+
+def is_crew_clock(clock: str) -> bool:
+    """True for the clocks that a crew has to meet."""
+    return clock in _CREW_CLOCKS or clock.startswith(STEP)
+
+
+def can_pause(clock: str) -> bool:
+    """True for the clocks that stand still while an order is deferred or suspended."""
+    return clock == "T4" or clock.startswith(STEP)
+
+
+def limit_of(template: OrderTemplate | None, level: Priority, clock: str) -> TimeLimit:
+    """Return the limit of a clock: the template's own for this level, else the built-in one."""
+    own = template.timers.get(level, {}) if template is not None else {}
+    return own.get(clock) or LIMITS[level][clock]
 
 
 def lamp_name(step: int) -> Text:
@@ -104,7 +132,7 @@ class SlaClock:
         }
 
 
-def started(order: WorkOrder, name: str, allowed: Allowance, now_ms: int) -> SlaClock:
+def started(order: WorkOrder, name: str, allowed: TimeLimit, now_ms: int) -> SlaClock:
     """Return a clock that starts now."""
     return SlaClock(
         name=name,
@@ -134,8 +162,8 @@ def _between(clock: SlaClock, from_ms: int, until_ms: int, calendar: WorkCalenda
 
 
 def paused_s(order: WorkOrder, clock: SlaClock, now_ms: int, calendar: WorkCalendar) -> float:
-    """Return how long this clock has stood still, in its own seconds; only T4 ever does."""
-    if clock.name != "T4":
+    """Return how long this clock has stood still, in its own seconds; only T4 and the order's own steps ever do."""
+    if not can_pause(clock.name):
         return 0.0
     since = order.paused_since_ms
     running = 0.0 if since is None else _between(clock, since, now_ms, calendar)
@@ -151,7 +179,7 @@ def elapsed_s(order: WorkOrder, clock: SlaClock, now_ms: int, calendar: WorkCale
 def due_ms(order: WorkOrder, clock: SlaClock, calendar: WorkCalendar, share: float = 1.0) -> int | None:
     """Return when the clock will have used `share` of its limit, epoch ms; None while it stands still."""
     needed = clock.limit_s * share
-    if clock.name == "T4":
+    if can_pause(clock.name):
         if order.paused_since_ms is not None:
             return None
         needed += _paused_total(order, is_work=clock.is_work) - clock.paused_before_s
@@ -186,14 +214,13 @@ def extended(order: WorkOrder, clock: SlaClock, until_ms: int | None, now_ms: in
     return lit(order, longer, now_ms, calendar)
 
 
-def rework_allowance(level: Priority) -> Allowance:
-    """Return T4' of a rework."""
-    whole = LIMITS[level]["T4"]
-    return replace(whole, seconds=min(whole.seconds * REWORK_SHARE, REWORK_S_MAX))
+def rework_limit(whole: TimeLimit) -> TimeLimit:
+    """Return T4' of a rework: half of the original, at most a day of its own kind (24 h, or one working day)."""
+    return replace(whole, seconds=min(whole.seconds * REWORK_SHARE, WORKDAY_S if whole.is_work else REWORK_S_MAX))
 
 
 def lamp_sentence(order: WorkOrder, clock: SlaClock, lamp: int, now_ms: int, calendar: WorkCalendar) -> str:
     """Say which lamp has lit and why."""
-    used, what, of = elapsed_s(order, clock, now_ms, calendar), lamp_name(lamp), CLOCK_NAMES[clock.name]
+    used, what, of = elapsed_s(order, clock, now_ms, calendar), lamp_name(lamp), clock_name(clock.name)
     kind = "working time, " if clock.is_work else ""
     return f"{of.en} has used {span(used)} of {span(clock.limit_s)}: {kind}{what.en} | {of.zh}{what.zh}"

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from citypulse.model import Actor, Alarm, OrderPlan, OrderState, Priority, Team, WorkOrder
+from citypulse.model import Actor, Alarm, OrderPlan, OrderState, OrderTemplate, Priority, Team, TimeLimit, WorkOrder
 
-from .lifecycle import ENDS, OrderRow
+from .order_table import ENDS, OrderRow
 from .revise import revised
-from .sla import LIMITS, SlaClock, clocks_of, due_ms, extended, rework_allowance, started, with_clocks
+from .sla import (
+    STEP,
+    SlaClock,
+    can_pause,
+    clocks_of,
+    due_ms,
+    extended,
+    limit_of,
+    rework_limit,
+    started,
+    with_clocks,
+)
 from .workdays import WorkCalendar
 
 PROOFS: Final = ("sensors_ok", "proof_asked_ms", "passed", "proof")  # what a rework or a reopening makes void
@@ -27,6 +38,8 @@ class Step:
     now_ms: int
     teams: dict[str, Team]
     calendar: WorkCalendar
+    template: OrderTemplate | None = None  # of the order's kind of work
+    alarm_level: Priority | None = None  # of the worst alarm of the order that is active now
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,7 +53,7 @@ class Change:
 
 def _sent(step: Step) -> Change:
     team = step.teams[step.data["team"]]
-    return Change(fields={"team": team.id, "unit": team.unit or team.id})
+    return Change(fields={"team": team.id, "unit": team.unit or team.id}, data={"sent_ms": step.now_ms})
 
 
 def _returned(step: Step) -> Change:
@@ -53,7 +66,7 @@ def _hands(step: Step) -> list[str]:
 
 
 def _arrived(step: Step) -> Change:
-    arrival = {"at_ms": step.now_ms, "by": step.actor.name, "position": step.data.get("position")}
+    arrival = {"at_ms": step.now_ms, "by": step.actor.name, "position": step.data["position"]}
     return Change(data={"arrival": arrival, "hands": _hands(step)})
 
 
@@ -75,7 +88,8 @@ def _extended(step: Step) -> Change:
 
 def _put_off(step: Step) -> Change:
     keys = ("reason", "plan", "interim", "review_ms")
-    kept = {k: step.data[k] for k in keys if k in step.data}
+    kept: dict[str, Any] = {k: step.data[k] for k in keys if k in step.data}
+    kept["level"] = step.alarm_level.colour if step.alarm_level is not None else None
     return Change(fields={"paused_since_ms": step.now_ms}, data={"waiting": kept})
 
 
@@ -100,9 +114,35 @@ def _fed_back(step: Step) -> Change:
     repair = {k: step.data[k] for k in keys if step.data.get(k) is not None}
     return Change(
         fields={"handler": step.actor.name, "fed_back_ms": step.now_ms, "checked_by": ""},
-        data={"repair": repair, "hands": _hands(step)},
+        data={"repair": repair, "hands": _hands(step), **_ticks(step, step.data.get("checklist") or ())},
         drop=PROOFS,
     )
+
+
+def _ticks(step: Step, items: Iterable[int]) -> dict[str, Any]:
+    """Return the checklist with these items ticked; who ticked one first stays."""
+    mark = {"by": step.actor.name, "at_ms": step.now_ms}
+    if step.data.get("photo") is not None:
+        mark["photo"] = step.data["photo"]
+    new = {str(n): mark for n in items}
+    return {"checklist": {**new, **step.order.data.get("checklist", {})}} if new else {}
+
+
+def _ticked(step: Step) -> Change:
+    return Change(data=_ticks(step, (step.data["item"],)))
+
+
+def _step_finished(step: Step) -> Change:
+    mark = {"by": step.actor.name, "at_ms": step.now_ms}
+    return Change(data={"steps": {**step.order.data.get("steps", {}), step.data["step"]: mark}})
+
+
+def _read(step: Step) -> Change:
+    return Change(data={"read": {"by": step.actor.name, "at_ms": step.now_ms}, "hands": _hands(step)})
+
+
+def _acknowledged(step: Step) -> Change:
+    return Change(fields={"handler": step.actor.name}, data={"hands": _hands(step)})
 
 
 def _passed(step: Step) -> Change:
@@ -146,7 +186,7 @@ def _reopened(step: Step) -> Change:
             "extensions": 0,
         },
         data={"reopened": order.data.get("reopened", 0) + 1},
-        drop=PROOFS,
+        drop=(*PROOFS, "original", "mis_dispatch", "checklist", "steps"),
     )
 
 
@@ -178,6 +218,11 @@ CHANGES: Final[dict[str, Callable[[Step], Change]]] = {
     "rejected": _ended,
     "cancelled": _ended,
     "supervised": _supervised,
+    "sent": _sent,
+    "read": _read,
+    "acknowledged": _acknowledged,
+    "ticked": _ticked,
+    "step_finished": _step_finished,
 }
 
 
@@ -187,13 +232,28 @@ def _clocks(step: Step, order: WorkOrder) -> dict[str, SlaClock]:
     clocks = {} if row.to in ENDS else clocks_of(order)
     for name in row.stops:
         clocks.pop(name, None)
-    keeps_t4 = row.done == "redispatched" and not order.data.get("mis_dispatch")
-    for name in row.starts:
-        if name == "T4" and name in clocks and keeps_t4:
+    keeps = row.done == "redispatched" and not order.data.get("mis_dispatch")
+    for name, limit in _begins(step, order):
+        if keeps and can_pause(name) and name in clocks:
             continue  # a crew that changes does not give the city more time
-        allowed = rework_allowance(order.level) if row.done == "rework" else LIMITS[order.level][name]
-        clocks[name] = started(order, name, allowed, step.now_ms)
+        clocks[name] = started(order, name, limit, step.now_ms)
+    if row.done == "step_finished":
+        del clocks[STEP + step.data["step"]]
     return clocks
+
+
+def _begins(step: Step, order: WorkOrder) -> Iterable[tuple[str, TimeLimit]]:
+    """Yield the clocks that the step starts, with their limits: those of its row, and the order's own steps."""
+    row, steps = step.row, step.template.steps if step.template is not None else ()
+    for name in row.starts:
+        limit = limit_of(step.template, order.level, name)
+        yield name, rework_limit(limit) if row.done == "rework" else limit
+    done = order.data.get("steps", {})
+    for one in steps:
+        is_first = not one.after and row.done in {"dispatched", "redispatched"}
+        is_next = one.after and row.done == "step_finished" and one.after == step.data["step"]
+        if (is_first or is_next) and one.id not in done:
+            yield STEP + one.id, one.within
 
 
 def changes_of(step: Step) -> dict[str, Any]:
@@ -211,15 +271,31 @@ def changes_of(step: Step) -> dict[str, Any]:
     data = {k: v for k, v in order.data.items() if k not in change.drop} | change.data
     draft = revised(order, {**fields, "data": data})
     clocks = _clocks(step, draft)
-    fields["data"] = with_clocks(data, clocks)
+    data = with_clocks(data, clocks)
     if "T4" in clocks:
-        due = due_ms(draft, clocks["T4"], step.calendar)
-        if due is not None:
-            fields["due_ms"] = due
-            fields.setdefault("first_due_ms", draft.first_due_ms)
-            if fields["first_due_ms"] is None:
-                fields["first_due_ms"] = due
+        _set_deadline(step, draft, clocks["T4"], fields, data)
+    fields["data"] = data
     return fields
+
+
+def _set_deadline(step: Step, draft: WorkOrder, clock: SlaClock, fields: dict[str, Any], data: dict[str, Any]) -> None:
+    """Set the deadline in force, and the original one: of the first dispatch, or the first after a mis-dispatch.
+
+    The original clock goes on beside the one in force, with the same pauses but without extensions and reworks:
+    on-time figures are those of this clock.
+    """
+    due = due_ms(draft, clock, step.calendar)
+    if due is None:
+        return
+    fields["due_ms"] = due
+    is_first = draft.first_due_ms is None or "original" not in data
+    if is_first or (step.row.done == "redispatched" and draft.data.get("mis_dispatch")):
+        fields["first_due_ms"] = due
+        data["original"] = {**clock.as_data(), "due_ms": due}
+    elif step.row.done == "resumed":
+        kept = {k: v for k, v in data["original"].items() if k != "due_ms"}
+        moved = due_ms(draft, SlaClock(name="T4", **kept), step.calendar)
+        data["original"] = {**kept, "due_ms": moved}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +309,10 @@ class Birth:
     domain: str
     note: str
     template: str = ""
+    kind: str = "dispatch"
+    team: str = ""  # of a notice: whom it is sent to
+    recurrence_of: str = ""  # the order last closed for the same trouble
+    intake: dict[str, Any] = field(default_factory=dict)  # who reported it: source, contact, confidence, photo …
     plan: OrderPlan | None = None
     alarm: Alarm | None = None
     watched: tuple[str, ...] = ()
@@ -246,9 +326,11 @@ def born(number: str, birth: Birth, now_ms: int) -> WorkOrder:
     """Return the order before its first step (rev 0)."""
     plan, alarm, is_exercise = birth.plan, birth.alarm, bool(birth.exercise)
     data: dict[str, Any] = {"keys": [alarm.dedup_key] if alarm is not None else []}
+    if birth.intake:
+        data["intake"] = birth.intake
     return WorkOrder(
         id=number,
-        kind="dispatch",
+        kind=birth.kind,
         state=OrderState.REPORTED,
         cause=birth.cause,
         asset=birth.asset,
@@ -260,7 +342,7 @@ def born(number: str, birth: Birth, now_ms: int) -> WorkOrder:
         watched=() if is_exercise else birth.watched,
         verify_for_s=EXERCISE_VERIFY_S if is_exercise else plan.verify_for_s if plan is not None else 0.0,
         coverage=plan.coverage if plan is not None else 0.0,
-        team="",
+        team=birth.team,
         unit="",
         handler="",
         opened_ms=now_ms,
@@ -270,7 +352,7 @@ def born(number: str, birth: Birth, now_ms: int) -> WorkOrder:
         fed_back_ms=None,
         checked_by="",
         rework_count=0,
-        recurrence_of="",
+        recurrence_of=birth.recurrence_of,
         extensions=0,
         paused_s=0.0,
         paused_since_ms=None,
@@ -285,26 +367,37 @@ def born(number: str, birth: Birth, now_ms: int) -> WorkOrder:
 Trouble = tuple[str, str]
 
 
-def trouble_of(template: str, cause: str, asset: str, exercise: str = "") -> Trouble:
+def trouble_of(template: str, cause: str, asset: str, exercise: str = "", *, told: str = "") -> Trouble:
     """Return what one order stands for: the kind of work (or, where none is planned, the cause) at one place.
 
-    A drill's trouble is its own: it joins no real order, and no real alarm joins its.
+    A drill's trouble is its own: it joins no real order, and no real alarm joins its. A notice stands only for
+    having told the team `told`.
     """
     what = f"work:{template}" if template else cause
+    if told:
+        what = f"told:{told}|{what}"
     return (f"{exercise}|{what}" if exercise else what, asset)
 
 
 def joined(
-    order: WorkOrder, alarm: Alarm, watched: tuple[str, ...], plan: OrderPlan | None, calendar: WorkCalendar
+    order: WorkOrder,
+    alarm: Alarm,
+    watched: tuple[str, ...],
+    plan: OrderPlan | None,
+    template: OrderTemplate | None,
+    calendar: WorkCalendar,
 ) -> dict[str, Any]:
     """Return what changes when a further alarm joins an order; `watched` are the sensors that must prove its end."""
     level = min(order.level, alarm.level)
     clocks = clocks_of(order)
     if level < order.level and "T4" in clocks:
         # Retroactive: the stricter limit counts from when the clock was started.
-        old, allowed = clocks["T4"], LIMITS[level]["T4"]
+        old, allowed = clocks["T4"], limit_of(template, level, "T4")
         before_s = old.paused_before_s if old.is_work == allowed.is_work else 0.0
-        clocks["T4"] = replace(old, limit_s=allowed.seconds, is_work=allowed.is_work, paused_before_s=before_s)
+        new = replace(old, limit_s=allowed.seconds, is_work=allowed.is_work, paused_before_s=before_s)
+        was, becomes = due_ms(order, old, calendar), due_ms(order, new, calendar)
+        if was is None or becomes is None or becomes < was:
+            clocks["T4"] = new
     keys = list(dict.fromkeys((*order.data.get("keys", ()), alarm.dedup_key)))
     changes: dict[str, Any] = {
         "level": level,

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from citypulse.clock import utc
 from citypulse.model import Alarm, NoticeKind, Rule, Side, Site, Text, WorkOrder
 
-from .lifecycle import STATE_NAMES
+from .order_table import STATE_NAMES
 from .routes import NoticeReason
 
 ALARM_HEADS: Final = {

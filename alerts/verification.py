@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from citypulse.model import Lane, Quality, ReadingBatch, SensorTable, WorkOrder
 
-from .lifecycle import VERIFIED_STATES
+from .order_table import VERIFIED_STATES
 
 BUCKETS_MAX = 24  # a window is judged in at most this many parts; finer would not change a verdict
 READINGS_MIN = 3  # a window holds at least this many expected readings, however slow the sensor is

@@ -23,7 +23,9 @@ def set_up_logs(*, as_json: bool | None = None, level: int = logging.INFO) -> No
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if is_json:
-        processors.append(structlog.processors.dict_tracebacks)
+        # Without local variables: they may hold tokens, and what people wrote.
+        plain = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        processors.append(structlog.processors.ExceptionRenderer(plain))
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),

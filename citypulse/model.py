@@ -362,6 +362,7 @@ class Team:
     domains: tuple[str, ...] = ()
     areas: tuple[str, ...] = ()
     unit: str = ""  # the responsible unit it belongs to; the unit that fixes never verifies
+    work: tuple[str, ...] = ()  # a crew's lines of business: ids of order templates; empty: all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -504,15 +505,39 @@ class ChannelConfig:
     origin: Origin
 
 
+WORKDAY_S = 28_800.0  # a working day (工作日) has eight working hours (工作时)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeLimit:
+    """How long something may take: seconds of natural time, or of working time (工作时, 工作日)."""
+
+    seconds: float
+    is_work: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderStep:
+    """One of several limits in one order: its clock runs from the dispatch, or from the end of step `after`."""
+
+    id: str
+    name: Text
+    within: TimeLimit
+    after: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderTemplate:
-    """What an order of this kind tells the crew, and its clocks by priority (minutes; domain.md 2.5)."""
+    """What an order of this kind tells the crew, and where its time limits differ from the built-in ones."""
 
     id: str
     name: Text
     checklist: tuple[Text, ...] = ()
     safety: tuple[Text, ...] = ()
     profile: str = ""  # its milestones
+    is_checklist_required: bool = False  # every item ticked before the repair can be reported
+    timers: dict[Priority, dict[str, TimeLimit]] = field(default_factory=dict)  # by level, then by clock: T1 … T5
+    steps: tuple[OrderStep, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

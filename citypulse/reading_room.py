@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from alerts.groups import situations
-from alerts.lifecycle import alarm_verbs, letter, order_verbs
+from alerts.lifecycle import alarm_verbs, letter
+from alerts.order_table import order_verbs
 from citypulse.ledger import Ledger
 from citypulse.model import OrderState, Text
 from citypulse.situation_views import situations_view
@@ -63,9 +64,7 @@ class ReadingRoom:
         The names are for titles; beside the service, where no configuration is read, ids stand for themselves.
         """
         found = self._ledger.alarms(state="retained", limit=SITUATION_ALARMS_MAX)
-        return situations_view(
-            situations(found, areas=areas, sites=sites, rules=rules), found, self._ledger.storms()
-        )
+        return situations_view(situations(found, areas=areas, sites=sites, rules=rules), found, self._ledger.storms())
 
     def orders(self, *, open_only: bool, limit: int, team: str, state: str) -> list[dict[str, Any]]:
         """Return work orders, most serious and newest first; an unknown state matches none."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from alerts.lifecycle import ALARM_VERBS, EVERYONE, ORDER_ROLES, ORDER_VERBS
+from alerts.lifecycle import ALARM_VERBS, EVERYONE
+from alerts.order_table import ORDER_ROLES, ORDER_VERBS
 from citypulse.config.nodes import Listing, Node, Report, Table, did_you_mean, walk
 from citypulse.model import CityConfig, NoticeKind, OrderState, Priority, SensorTable
 from rules.ruletest import (

@@ -103,6 +103,9 @@ class Crews:
     only_team: str = ""
     true_share: float = TRUE_SHARE
     pace: float = 1.0  # what everybody's times are multiplied by
+    poll_s: float = POLL_S  # real seconds between two looks
+    leaves: Callable[[dict[str, Any]], bool] = lambda _alarm: False  # alarms the desk does not get to
+    botches: Callable[[dict[str, Any]], bool] | None = None  # repairs that help nothing; without it the seed says
     stats: CrewStats = field(default_factory=CrewStats)
     _tasks: dict[str, _Task] = field(default_factory=dict)
     _is_away: bool = False
@@ -137,7 +140,7 @@ class Crews:
     # ── what they do ────────────────────────────────────────────────────────────────────────────
 
     def _look_at_alarm(self, alarm: dict[str, Any], now_ms: int, seen: set[str]) -> None:
-        if alarm.get("isa") not in {"B", "D"}:
+        if alarm.get("isa") not in {"B", "D"} or self.leaves(alarm):
             return
         task = f"{alarm['id']}/{alarm.get('occurrence', 0)}/acknowledge"
         if self._is_due(task, ACKNOWLEDGE, now_ms, seen):
@@ -159,7 +162,8 @@ class Crews:
         if habit.verb == "report" and not self._tasks[task].is_repaired:
             # The cause is dealt with first; the rest of the time on site goes into pumping out, flushing, filling up.
             self._tasks[task].is_repaired = True
-            self.repair(order["asset"], self._repairs_truly(order))
+            if not order.get("is_exercise"):  # a drill mends nothing real
+                self.repair(order["asset"], self._repairs_truly(order))
         if not is_due:
             return
         data = self._data(order, habit)
@@ -199,6 +203,8 @@ class Crews:
         return str(answer["subject"]) if isinstance(answer, dict) and answer.get("ok") else ""
 
     def _repairs_truly(self, order: dict[str, Any]) -> bool:
+        if self.botches is not None:
+            return not self.botches(order)
         draw = uniform(key_of(self.seed, "repair", order["asset"], order["cause"], order.get("rework_count", 0)), 0)
         return bool(draw < self.true_share)
 
@@ -262,7 +268,7 @@ class Crews:
         return False
 
     def _run(self) -> None:
-        while not self._stop.wait(POLL_S):
+        while not self._stop.wait(self.poll_s):
             try:
                 self.step(self.clock.now_ms())
                 self._is_away = False

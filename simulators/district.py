@@ -24,7 +24,7 @@ from .incidents import Incident, Incidents, storm_over
 from .lines import OwnLine, SharedLine, Trunk
 from .noise import Floats, Times, key_of
 from .signals import Signals
-from .weather import Weather
+from .weather import Cell, Weather
 
 log = structlog.get_logger()
 
@@ -71,11 +71,12 @@ class District:
         incidents: Iterable[Incident] = (),
         faults: Iterable[Fault] = (),
         has_storms: bool = True,
+        cells: Iterable[Cell] = (),
         warm_up_s: float = 0.0,
         batch_s: float = 15.0,
         sent_clock: Clock | None = None,
     ) -> None:
-        """Prepare, without connecting.
+        """Prepare, without connecting. `cells` are cloudbursts that come besides those of the seed.
 
         `connections` 0 gives every gateway its own, with a will; N shares N among them. `warm_up_s` of readings
         before the start are sent first, as after an outage. `batch_s` (simulated) is how long a gateway gathers
@@ -90,6 +91,7 @@ class District:
         lat = [s.lat for s in config.sites.values()] or [30.26]
         lon = [s.lon for s in config.sites.values()] or [120.13]
         self._weather = Weather(seed=seed, lat=float(np.mean(lat)), lon=float(np.mean(lon)), has_storms=has_storms)
+        self._weather.add(cells)
         self._incidents = Incidents(self._sensors, config.sites)
         self._faults = Faults(self._sensors)
         self._signals = Signals(

@@ -33,14 +33,17 @@ def demo_schedule(sites: Mapping[str, Site], seed: int, start_ms: int, hours: fl
     found = []
     for kind, minutes in DEMO_MINUTES:
         found += _incident(kind, sites, seed, 0, start_ms + int(minutes * 60_000))
-    kinds = list(KINDS)
     after_min = DEMO_MINUTES[-1][1]
-    for turn in range(1, int((hours * 60.0 - after_min) / DEMO_GAP_MINUTES) + 1):
+    return found + drawn_later(sites, seed, start_ms + int(after_min * 60_000), hours=hours - after_min / 60.0)
+
+
+def drawn_later(sites: Mapping[str, Site], seed: int, after_ms: int, *, hours: float) -> list[Incident]:
+    """Return one incident in about DEMO_GAP_MINUTES after `after_ms`, for `hours`; kinds and sites from the seed."""
+    kinds, found = list(KINDS), []
+    for turn in range(1, int(hours * 60.0 / DEMO_GAP_MINUTES) + 1):
         late = float(uniform(key_of(seed, "late", turn), 0)) * 20.0
         kind = kinds[key_of(seed, "kind", turn) % len(kinds)]
-        found += _incident(
-            kind, sites, seed, turn, start_ms + int((after_min + turn * DEMO_GAP_MINUTES + late) * 60_000)
-        )
+        found += _incident(kind, sites, seed, turn, after_ms + int((turn * DEMO_GAP_MINUTES + late) * 60_000))
     return found
 
 

@@ -28,7 +28,7 @@ class ChannelSettings(BaseModel):
     the channels that take over, in this order, when this one does not deliver.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     per_minute: int = Field(default=600, ge=1, le=100_000)
     fail_over_to: tuple[str, ...] = ()

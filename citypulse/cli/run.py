@@ -39,20 +39,23 @@ def command(
 
     Broker credentials come from CITYPULSE_MQTT_USERNAME and CITYPULSE_MQTT_PASSWORD (or …_FILE).
     """
-    from citypulse.app import Service, until_signalled
-    from citypulse.clock import SystemClock
-    from citypulse.logs import set_up_logs
+    from .quickstart import quick_start
 
-    from .serving import serve_console
+    with quick_start():
+        from citypulse.app import Service, until_signalled
+        from citypulse.clock import SystemClock
+        from citypulse.logs import set_up_logs
 
-    set_up_logs(as_json=log_json)
-    service = Service.open(
-        config_path=config_path,
-        data_dir=data_dir,
-        broker_url=broker,
-        clock=SystemClock(),
-        store=store,
-        watches=watch,
-    )
+        from .serving import serve_console
+
+        set_up_logs(as_json=log_json)
+        service = Service.open(
+            config_path=config_path,
+            data_dir=data_dir,
+            broker_url=broker,
+            clock=SystemClock(),
+            store=store,
+            watches=watch,
+        )
     with service, serve_console(service, http, data_dir):
         until_signalled(service)

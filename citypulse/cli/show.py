@@ -6,14 +6,15 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from .client import default_data_dir
+
+if TYPE_CHECKING:  # a service prints no tables: rich is imported by what does
+    from rich.console import Console
+    from rich.text import Text
 
 COLOURS = {1: "bold red", 2: "bold dark_orange", 3: "bold yellow", 4: "bold blue"}
 MARKS = {1: "⬣ 1", 2: "▲ 2", 3: "◆ 3", 4: "● 4"}  # shape and digit: colour is never the only sign
@@ -43,11 +44,15 @@ def print_json(value: Any) -> None:
 
 def console(*, stderr: bool = False) -> Console:
     """Return a rich console; rich itself honours NO_COLOR and dumb terminals."""
+    from rich.console import Console
+
     return Console(stderr=stderr, soft_wrap=not sys.stdout.isatty(), highlight=False)
 
 
 def level_text(level: int) -> Text:
     """Return a priority as shape, digit and colour."""
+    from rich.text import Text
+
     return Text(MARKS[level], style=COLOURS[level])
 
 
@@ -57,6 +62,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, empty:
     if not listed:
         click.echo(empty)
         return
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False)
     for name in columns:
         table.add_column(name, overflow="fold")

@@ -227,10 +227,14 @@ _WARNINGS = (
           "读数正常一周后报警还挂着，没人会再看它。缩短 off_delay；需要人工复位的用 latch: true。",
           "An alarm that still stands a week after all is well is looked at by nobody."
           " Shorten `off_delay`; where somebody must reset it, write `latch: true`."),
+    _code("W214", "没有测试的规则", "untested rule",
+          "配置旁的 *.tests.yaml 里没有一个测试提到这条规则：改动限值后没人知道它还会不会报警。写几行读数与期望即可。",
+          "No test in a *.tests.yaml beside the configuration names this rule: after a change of its limits nobody"
+          " knows whether it still alarms. A line of readings and a line of what must hold are enough."),
     _code("W221", "排班有空档", "hours with nobody on duty",
           "这段时间既没有班次，也没有 fallback 后备人员。任何一天都可能因调休变成工作日或休息日。",
           "No shift covers these hours and no `fallback` names who may be called."
-          " Any day of the week may be worked or free (调休)."),
+          " Any day of the week may be worked or free: holidays and the days worked in their stead move."),
     _code("W222", "班次重叠", "overlapping shifts",
           "同一个人可能同时上两个班。",
           "The same person may be on two shifts at once."),
@@ -243,17 +247,13 @@ _WARNINGS = (
     _code("W225", "联系不上", "to be called, but cannot be reached",
           "此人在排班或通知链里，却没有任何联系方式。",
           "The person is in a rota or a chain, but has no contact."),
+    _code("W226", "通知链没有被用到", "chain that no route names",
+          "没有路由写 chain: 它，永远不会走这条链。",
+          "No route names it with `chain:`, so no alarm ever takes it."),
     _code("W230", "超出告警预算", "alarm budget exceeded",
           "用给出的历史读数回测，值班台的告警超出 budget 中的上限。citypulse backtest 可看到是哪些规则。",
           "Over the history given, the desk would have had more alarms than its `budget` allows."
           " `citypulse backtest` shows which rules."),
-    _code("W226", "通知链没有被用到", "chain that no route names",
-          "没有路由写 chain: 它，永远不会走这条链。",
-          "No route names it with `chain:`, so no alarm ever takes it."),
-    _code("W214", "没有测试的规则", "untested rule",
-          "配置旁的 *.tests.yaml 里没有一个测试提到这条规则：改动限值后没人知道它还会不会报警。写几行读数与期望即可。",
-          "No test in a *.tests.yaml beside the configuration names this rule: after a change of its limits nobody"
-          " knows whether it still alarms. A line of readings and a line of what must hold are enough."),
 )
 
 # fmt: on

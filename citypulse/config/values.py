@@ -58,7 +58,7 @@ Level = Annotated[Priority, BeforeValidator(_level), WithJsonSchema({"enum": lis
 class Strict(BaseModel):
     """Base of every model a configuration file is checked against: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class DetectorSettings(Strict):

@@ -100,6 +100,7 @@ class Ledger(Reads):
             os.close(lock)
             raise
         ledger._lock = lock
+        ledger.outbox.end_leases()  # nobody else is alive to hold one
         return ledger
 
     @property

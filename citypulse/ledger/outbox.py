@@ -141,6 +141,16 @@ class Outbox:
         ]
         return sorted(leased, key=lambda one: (one.notice.level, one.id))
 
+    def end_leases(self) -> int:
+        """Let every lease run out now; return how many there were.
+
+        For the one process that has just opened the file: whoever held them is gone, and what they may have sent goes
+        out again at once, with its old key.
+        """
+        with self._writer.transaction() as connection:
+            ended = sa.update(s.outbox).where(_o.state == "leased").values(lease_until_ms=0)
+            return connection.execute(ended).rowcount
+
     # ── asking ──────────────────────────────────────────────────────────────────────────────────
 
     def standing(self, leased: Sequence[LeasedNotice]) -> dict[int, Standing]:

@@ -165,7 +165,8 @@ class Reads:
         found = {0: GENESIS}
         for start in range(0, len(numbers), 500):
             part = list(numbers[start : start + 500])
-            found |= {row[0]: row[1] for row in self._rows(sa.select(e.seq, e.hash).where(e.seq.in_(part)))}
+            rows: list[Any] = self._rows(sa.select(e.seq, e.hash).where(e.seq.in_(part)))
+            found |= {row[0]: row[1] for row in rows}
         return found
 
     def kept_lines(self, subjects: Sequence[str], *, limit: int = 20_000) -> dict[int, list[Any]]:
@@ -237,9 +238,9 @@ class Reads:
     def waiting_by_channel(self) -> dict[str, tuple[int, int]]:
         """Return, by the channel they are to be sent by, how many notices wait and since when the oldest does."""
         o = s.outbox.c
-        columns: list[Any] = [o.via, sa.func.count(), sa.func.min(o.created_ms)]
-        query = sa.select(*columns).where(sa.text(s.WAITING)).group_by(o.via)
-        return {row[0]: (row[1], row[2]) for row in self._rows(query)}
+        query = sa.select(o.via, sa.func.count(), sa.func.min(o.created_ms)).where(sa.text(s.WAITING)).group_by(o.via)
+        rows: list[Any] = self._rows(query)
+        return {row[0]: (row[1], row[2]) for row in rows}
 
     def dead_letters(
         self,

@@ -92,7 +92,7 @@ outbox = sa.Table(
     sa.UniqueConstraint("idem_key"),
     sa.Index("outbox_by_state", "state", "next_at_ms"),
     sa.Index("outbox_by_subject", "subject", "channel", "target", "id"),
-    sa.Index("outbox_waiting", "via", "level", "id", sqlite_where=sa.text(WAITING), postgresql_where=sa.text(WAITING)),
+    sa.Index("outbox_waiting", "via", "level", "id", sqlite_where=sa.text(WAITING)),
     sa.Index("outbox_by_try", "via", "tried_ms"),
 )
 

@@ -91,8 +91,26 @@ RULES = np.dtype(
     ]
 )
 
+CACHE_LINE = 64
+
+
+def in_lines(fields: Sequence[tuple[Any, ...]]) -> np.dtype[Any]:
+    """Return a record of these fields that is filled up to whole cache lines."""
+    packed = np.dtype(list(fields), align=True)
+    names = list(packed.names or ())
+    inside = packed.fields or {}
+    return np.dtype(
+        {
+            "names": names,
+            "formats": [inside[name][0] for name in names],
+            "offsets": [inside[name][1] for name in names],
+            "itemsize": -(-packed.itemsize // CACHE_LINE) * CACHE_LINE,
+        }
+    )
+
+
 # What is remembered of each sensor between readings: four cache lines, of which the quick way needs the first alone.
-MEMORY = np.dtype(
+MEMORY = in_lines(
     [
         ("seen", "i8"),  # readings
         ("last_ms", "i8"),  # time of the previous reading
@@ -116,23 +134,19 @@ MEMORY = np.dtype(
         ("same", "f8"),  # value that may be frozen
         ("same_ms", "i8"),  # since when
         ("doubt", "i8"),  # quiet readings still needed
-        # ── third
+        # ── third and fourth
         ("waiting", "f8"),  # undoubted reading that the next one may confirm as a new level
         ("taken", "i8"),  # readings in the blocks below
         ("rejected", "i8"),  # readings rejected in a row
         ("over_ms", "i8"),  # since when oversaturated; NO_TIME: not
         ("overflow", "i8"),  # readings that left a full ring while still inside their window
-        # ── and fourth
         ("lowest", "f8", (SHIFT_BLOCKS,)),
         ("highest", "f8", (SHIFT_BLOCKS,)),
-    ],
-    align=True,
+    ]
 )
 
 PLACE = np.dtype([("time_ms", "i8"), ("value", "f8")])
 """One place of a window: time and value side by side, so that a reading writes one cache line."""
-
-CACHE_LINE = 64
 
 
 def rows_of(count: int, dtype: np.dtype[Any]) -> Records:

@@ -20,7 +20,7 @@ NO_VALUES_MAX = 2  # numbers that may mean "no value"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 def _ascending(span: tuple[float, float]) -> tuple[float, float]:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from alerts.desk import Desk
-from alerts.lifecycle import ENDS, is_retained
+from alerts.lifecycle import is_retained
+from alerts.order_table import ENDS
 from alerts.state import RECENT_S, REOPEN_WITHIN_S, OpenState
 from citypulse.model import (
     Actor,

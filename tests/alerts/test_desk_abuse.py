@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from alerts.desk import COMMAND_BYTES_MAX
 from alerts.guards import FIELDS, KEPT
-from alerts.lifecycle import ALARM_VERBS, EVERYONE, ORDER_VERBS
+from alerts.lifecycle import ALARM_VERBS, EVERYONE
+from alerts.order_table import ORDER_VERBS
 from citypulse.model import Actor, Command, OrderState
 from tests.alerts.cast import ADA, RED, REPAIR, YELLOW, World
 from tests.alerts.test_order_scenarios import closed, fed_back

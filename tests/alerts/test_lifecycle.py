@@ -7,22 +7,8 @@ import itertools
 import pytest
 
 from alerts.guards import FIELDS, GUARDS
-from alerts.lifecycle import (
-    ALARM_EVENTS,
-    ENDS,
-    LETTERS,
-    ORDER_ROLES,
-    ORDER_ROWS,
-    ORDER_VERBS,
-    STATE_NAMES,
-    Regions,
-    find_row,
-    is_retained,
-    letter,
-    order_verbs,
-    refusal,
-    step_alarm,
-)
+from alerts.lifecycle import ALARM_EVENTS, LETTERS, Regions, is_retained, letter, step_alarm
+from alerts.order_table import ENDS, ORDER_ROLES, ORDER_ROWS, ORDER_VERBS, STATE_NAMES, find_row, order_verbs, refusal
 from alerts.sla import LIMITS
 from alerts.steps import CHANGES
 from citypulse.model import AlarmQuality, Condition, OrderState, Priority

@@ -49,6 +49,14 @@ class Together(DetectorSettings):
     utc_offset: DurationS = Field(default=28_800.0, ge=-43_200, le=50_400)
 
 
+class Crowd(DetectorSettings):
+    """A site-wide detector that takes two sensors at most."""
+
+    scope: ClassVar[Literal["site"]] = "site"
+    limits_in: ClassVar[Literal["none"]] = "none"
+    inputs_max: ClassVar[int | None] = 2
+
+
 class Log(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     per_minute: int = 600
@@ -80,6 +88,7 @@ def extensions() -> Extensions:
             "no_data": NoData,
             "gateway_silent": GatewaySilent,
             "together": Together,
+            "crowd": Crowd,
         },
         codecs=frozenset({"native"}),
         channels={"log": Log, "webhook": Webhook},

@@ -169,14 +169,15 @@ def test_old_finished_notices_are_forgotten_and_waiting_ones_never(ledger):
     assert states(ledger) == {"k2": "pending"}
 
 
-def test_a_restart_forgets_no_notice_and_no_lease(tmp_path):
+def test_a_restart_forgets_no_notice_and_waits_for_no_lease_of_the_dead(tmp_path):
     first = Ledger.open(tmp_path / "again")
     put(first, a_notice("k1", "alarm-1"), a_notice("k2", "alarm-2"))
     first.outbox.lease(T0, 1, LEASE_MS)
     first.close()
     second = Ledger.open(tmp_path / "again")
     assert sorted(states(second).values()) == ["leased", "pending"]
-    assert len(second.outbox.lease(T0 + LEASE_MS, 9, LEASE_MS)) == 2
+    assert len(second.outbox.lease(T0, 9, LEASE_MS)) == 2
+    assert {r.notice.idem_key: r.maybe_by for r in second.outbox_rows()} == {"k1": "desk", "k2": ""}
     second.close()
 
 
