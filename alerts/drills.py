@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from citypulse.model import (
@@ -174,7 +175,10 @@ class DrillRoom:
     # ── what goes out ───────────────────────────────────────────────────────────────────────────
 
     def sift(self, pen: Pen) -> None:
-        """Drop every notice of a drill that would leave its channels or the bureau; real ones pass untouched."""
+        """Drop every notice of a drill that would leave its channels or the bureau, and mark the others as a drill's.
+
+        Real ones pass untouched. The mark keeps a notice on the drill's channels when one of them fails.
+        """
         effects, orders = pen.effects, self._book.orders
         drills = {e.id: e for e in (*self.running.values(), *effects.exercises.values())}
         if not drills and not any(a.exercise for a in effects.alarms.values()):
@@ -189,7 +193,14 @@ class DrillRoom:
             number = owner[notice.subject]
             return not number or self.may_tell(drills.get(number), notice.channel, notice.target)
 
-        effects.notices[:] = [n for n in effects.notices if is_allowed(n)]
+        def marked(notice: Notice) -> Notice:
+            drill = drills.get(owner[notice.subject])
+            if drill is None:
+                return notice
+            # A drill is told at once and by itself: it must neither wait in a storm's digest nor fill one.
+            return replace(notice, is_exercise=True, only_by=drill.channels, group="", may_wait=False)
+
+        effects.notices[:] = [marked(n) for n in effects.notices if is_allowed(n)]
         for alarm in [a for a in effects.alarms.values() if a.exercise and a.told]:
             drill = drills.get(alarm.exercise)
             told = tuple(key for key in alarm.told if self.may_tell(drill, *_parts(key)))

@@ -106,6 +106,13 @@ def trouble_notice(
     )
 
 
+def may_go_by(notice: Notice, channel: str) -> bool:
+    """Say whether a notice may go out by a channel: one of a drill only by the drill's own, even when those fail."""
+    if notice.is_exercise:
+        return channel in notice.only_by
+    return not notice.only_by or channel in notice.only_by
+
+
 def is_reachable(channel: Any, target: str) -> bool:
     """Say whether a channel can reach a target: one that calls persons may know no number."""
     return bool(channel.can_reach(target))

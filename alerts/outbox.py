@@ -23,7 +23,7 @@ from citypulse.model import CityConfig, Notice, NoticeKind, Priority
 
 from . import digest
 from .channels import CHANNELS, Channel
-from .failover import HAND_OVER_MS, TROUBLE_MS, Ways, trouble_notice
+from .failover import HAND_OVER_MS, TROUBLE_MS, Ways, may_go_by, trouble_notice
 from .letters import Writer
 from .pace import ATTEMPTS_MAX, WAIT_FIRST_MS, WINDOW_MS, ChannelHealth, Pace, wait_ms
 
@@ -202,7 +202,8 @@ class Deliverer:
 
     def _belongs_elsewhere(self, one: LeasedNotice, heard_by: str) -> bool:
         is_end = one.notice.kind is NoticeKind.CLEARED
-        return is_end and heard_by not in (one.via, *one.path) and heard_by in self._channels
+        is_way = heard_by in self._channels and may_go_by(one.notice, heard_by)
+        return is_end and heard_by not in (one.via, *one.path) and is_way
 
     def _send(self, name: str, notice: Notice, covered: Sequence[LeasedNotice], now_ms: int) -> str:
         channel, pace = self._channels[name], self._pace(name, now_ms)
@@ -276,6 +277,8 @@ class Deliverer:
         notice = one.notice
 
         def suits(other: str) -> bool:
+            if not may_go_by(notice, other):  # a drill never leaves its own channels
+                return False
             return self._works(other) and self._reaches(other, notice.target) and not self._tells(other, notice)
 
         return self._ways.next_for(notice.channel, notice.target, (*one.path, name), suits)

@@ -19,6 +19,7 @@ from .sla import LAMPS, SlaClock, can_pause, clock_name, clocks_of, due_ms, elap
 from .workdays import WorkCalendar
 
 KEY: Final = "clocks"  # in an order event's data: a list of marks
+VERDICT: Final = ("original_due_ms", "is_on_time")
 _WAITS: Final = frozenset({OrderState.DEFERRED, OrderState.SUSPENDED})
 
 
@@ -65,8 +66,9 @@ def _mark(
 
 
 def verdict(order: WorkOrder, now_ms: int) -> dict[str, Any]:
-    """Return, for a report at `now_ms`, the original deadline (pauses moved it, extensions did not) and whether it was
-    kept: what on-time figures count.
+    """Return the original deadline, and whether a report at `now_ms` keeps it: what on-time figures count.
+
+    Pauses have moved it; extensions and reworks have not.
     """
     due = order.data.get("original", {}).get("due_ms", order.first_due_ms)
     return {} if due is None else {"original_due_ms": due, "is_on_time": now_ms <= due}
@@ -119,7 +121,7 @@ class Course:
     stages: list[Stage] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     reports: list[dict[str, Any]] = field(default_factory=list)  # at_ms, original_due_ms, is_on_time of each report
-    _open: dict[str, int] = field(default_factory=dict)
+    at_hand: dict[str, int] = field(default_factory=dict)  # clock → place in `runs` of the one that runs now
 
     @property
     def is_on_time(self) -> bool | None:
@@ -136,7 +138,7 @@ class Course:
 
     def running(self) -> list[Run]:
         """Return the runs that have not stopped."""
-        return [self.runs[i] for i in self._open.values()]
+        return [self.runs[i] for i in self.at_hand.values()]
 
 
 def replay(events: Iterable[Event]) -> Course:
@@ -154,25 +156,25 @@ def replay(events: Iterable[Event]) -> Course:
 def _fold(course: Course, event: Event) -> None:
     at_ms, state = event.wall_ms, OrderState(event.to_state)
     if not course.stages or course.stages[-1].state is not state:
-        if course.stages and course.stages[-1].until_ms is None:
+        if course.stages:  # an end that was reopened lasted until then
             course.stages[-1] = replace(course.stages[-1], until_ms=at_ms)
         course.stages.append(Stage(state=state, from_ms=at_ms, until_ms=at_ms if state in ENDS else None))
     for mark in event.data.get(KEY, ()):
         _take(course, mark, at_ms)
     if event.kind == "fed_back":
-        found = {k: event.data[k] for k in ("original_due_ms", "is_on_time") if k in event.data}
+        found: dict[str, Any] = {k: event.data[k] for k in VERDICT if k in event.data}
         course.reports.append({"at_ms": at_ms, **found})
     clock, lamp = event.data.get("clock"), event.data.get("lamp")
-    if isinstance(clock, str) and isinstance(lamp, int) and clock in course._open:
-        index = course._open[clock]
+    if isinstance(clock, str) and isinstance(lamp, int) and clock in course.at_hand:
+        index = course.at_hand[clock]
         course.runs[index] = replace(course.runs[index], lamps=lamp + 1)
 
 
 def _take(course: Course, mark: dict[str, Any], at_ms: int) -> None:
     name, did = str(mark["clock"]), mark["did"]
     lamps = 0
-    if name in course._open and did in {"pause", "resume", "stop"}:  # a new limit lights its lamps anew
-        lamps = course.runs[course._open[name]].lamps
+    if name in course.at_hand and did in {"pause", "resume", "stop"}:  # a new limit lights its lamps anew
+        lamps = course.runs[course.at_hand[name]].lamps
     run = Run(
         clock=name,
         start_ms=mark["start_ms"],
@@ -187,22 +189,20 @@ def _take(course: Course, mark: dict[str, Any], at_ms: int) -> None:
         zone=mark.get("zone", ""),
     )
     if did == "start":
-        course._open[name] = len(course.runs)
+        course.at_hand[name] = len(course.runs)
         course.runs.append(run)
-    elif name in course._open:
-        course.runs[course._open[name]] = run
+    elif name in course.at_hand:
+        course.runs[course.at_hand[name]] = run
         if did == "stop":
-            del course._open[name]
+            del course.at_hand[name]
 
 
 def at(run: Run, now_ms: int) -> Run:
     """Return the run as it stands at `now_ms`; one that stopped or stands still is returned as it is."""
     if run.stopped_ms is not None or run.is_paused or now_ms <= run.as_of_ms:
         return run
-    if run.is_work:
-        more = _calendar(run.zone).worked_s(run.as_of_ms, now_ms)
-    else:
-        more = (now_ms - run.as_of_ms) / 1000
+    natural_s = (now_ms - run.as_of_ms) / 1000
+    more = _calendar(run.zone).worked_s(run.as_of_ms, now_ms) if run.is_work else natural_s
     return replace(run, elapsed_s=run.elapsed_s + more, as_of_ms=now_ms)
 
 

@@ -70,8 +70,9 @@ class RouteTable:
         return tuple(found.values())
 
     def crews_for(self, domain: str, area: str, work: str = "") -> tuple[Team, ...]:
-        """Return the crews responsible for this kind of work here; one that names the work goes before one that takes
-        any, then one that names the area.
+        """Return the crews responsible for this kind of work here.
+
+        A crew that names the work goes before one that takes any; of those, one that names the area.
         """
         fit = [
             t

@@ -111,7 +111,8 @@ def lamp_name(step: int) -> Text:
 class SlaClock:
     """One running clock of an order, in natural or working seconds.
 
-    `paused_before_s` is the order's pause total, in the clock's own kind of time, when the clock was started.
+    `paused_before_s` is the order's pause total, in the clock's own kind of time, when the clock was started;
+    `other_before_s` is the same in the other kind, for a limit that changes its kind.
     """
 
     name: str
@@ -120,6 +121,13 @@ class SlaClock:
     is_work: bool = False
     lamps: int = 0  # how many have lit
     paused_before_s: float = 0.0
+    other_before_s: float = 0.0
+
+    def with_limit(self, limit: TimeLimit) -> SlaClock:
+        """Return the clock with another limit, counted from the same start."""
+        before = (self.paused_before_s, self.other_before_s)
+        mine, other = before if limit.is_work == self.is_work else before[::-1]
+        return replace(self, limit_s=limit.seconds, is_work=limit.is_work, paused_before_s=mine, other_before_s=other)
 
     def as_data(self) -> dict[str, Any]:
         """Return the clock as kept in `WorkOrder.data["clocks"]`."""
@@ -129,6 +137,7 @@ class SlaClock:
             "is_work": self.is_work,
             "lamps": self.lamps,
             "paused_before_s": self.paused_before_s,
+            "other_before_s": self.other_before_s,
         }
 
 
@@ -140,6 +149,7 @@ def started(order: WorkOrder, name: str, allowed: TimeLimit, now_ms: int) -> Sla
         limit_s=allowed.seconds,
         is_work=allowed.is_work,
         paused_before_s=_paused_total(order, is_work=allowed.is_work),
+        other_before_s=_paused_total(order, is_work=not allowed.is_work),
     )
 
 
@@ -209,8 +219,9 @@ def extended(order: WorkOrder, clock: SlaClock, until_ms: int | None, now_ms: in
     """
     longer = replace(clock, limit_s=clock.limit_s * (1 + EXTENSION_SHARE), lamps=0)
     if until_ms is not None:
-        limit_s = (until_ms - clock.start_ms) / 1000
-        longer = replace(longer, limit_s=limit_s, is_work=False, paused_before_s=order.paused_s)
+        natural = longer.with_limit(TimeLimit(seconds=0.0))
+        stood_s = order.paused_s - natural.paused_before_s
+        longer = replace(natural, limit_s=(until_ms - clock.start_ms) / 1000 - stood_s)
     return lit(order, longer, now_ms, calendar)
 
 

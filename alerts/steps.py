@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from citypulse.model import Actor, Alarm, OrderPlan, OrderState, OrderTemplate, Priority, Team, TimeLimit, WorkOrder
@@ -393,8 +393,7 @@ def joined(
     if level < order.level and "T4" in clocks:
         # Retroactive: the stricter limit counts from when the clock was started.
         old, allowed = clocks["T4"], limit_of(template, level, "T4")
-        before_s = old.paused_before_s if old.is_work == allowed.is_work else 0.0
-        new = replace(old, limit_s=allowed.seconds, is_work=allowed.is_work, paused_before_s=before_s)
+        new = old.with_limit(allowed)
         was, becomes = due_ms(order, old, calendar), due_ms(order, new, calendar)
         if was is None or becomes is None or becomes < was:
             clocks["T4"] = new

@@ -95,6 +95,8 @@ def _ran(selection: Selection) -> Ran:
         differ=selection.rules(selection.differs),
         reached=selection.rules({k for k in selection.reached if k[0] not in dict(selection.differs)}),
         needed=selection.rules({k for k in selection.needed if k[0] not in dict(selection.told)}),
+        whole=selection.whole,
+        unjudged=selection.unjudged,
     )
 
 

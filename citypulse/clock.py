@@ -41,21 +41,32 @@ class SystemClock:
 class SpedClock:
     """A clock that runs `speed` times as fast as the machine's, from `start_ms`: the demo's minute is a second."""
 
-    def __init__(self, *, start_ms: int, speed: float) -> None:
-        """Start now at `start_ms` (epoch ms) and run `speed` times real time (> 0)."""
+    def __init__(self, *, start_ms: int, speed: float, is_held: bool = False, wait_min_s: float = 0.0) -> None:
+        """Start now at `start_ms` (epoch ms) and run `speed` times real time (> 0); held, it stands until `go`.
+
+        No wait is shorter than `wait_min_s` of real time: whoever looks every second need not look every 16 ms.
+        """
         if speed <= 0:
             raise ValueError(f"speed must be above zero, not {speed}")
         self._start_ms = start_ms
         self._speed = speed
-        self._origin = time.monotonic()
+        self._wait_min_s = wait_min_s
+        self._origin = None if is_held else time.monotonic()
+
+    def go(self) -> None:
+        """Let a held clock run: what was set up until now took no time of the city's."""
+        if self._origin is None:
+            self._origin = time.monotonic()
 
     def now_ms(self) -> int:
         """Return the sped-up time in epoch milliseconds, UTC."""
+        if self._origin is None:
+            return self._start_ms
         return self._start_ms + int((time.monotonic() - self._origin) * MS_PER_S * self._speed)
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
         """Wait `seconds` of this clock, that is `seconds / speed` of real time."""
-        return event.wait(seconds / self._speed)
+        return event.wait(max(seconds / self._speed, self._wait_min_s))
 
 
 class VirtualClock:

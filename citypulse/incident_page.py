@@ -101,7 +101,7 @@ def _both(text: dict[str, str] | None) -> str:
 def _headline(alarms: Sequence[dict[str, Any]], orders: Sequence[dict[str, Any]]) -> str:
     if alarms:
         worst = min(alarms, key=lambda a: (a["peak_level"], a["raised_wall_ms"]))
-        return f"{Priority(worst['peak_level']).colour_zh}色告警 {worst['because_zh']}"
+        return f"{Priority(worst['peak_level']).colour_zh}色告警 {worst['because_zh'].partition(';规则')[0]}"
     return f"工单 {orders[0]['id']} {orders[0]['note']}" if orders else "—"
 
 
@@ -126,7 +126,8 @@ def _pictures(piece: dict[str, Any], clock: Callable[[int], str]) -> Iterable[st
     for series in piece["readings"]:
         sensor = series["sensor"]
         mine = [a for a in piece["alarms"] if a["scope"] == sensor]
-        limits = [m for r in piece["rules"] if any(a["rule"] == r["id"] for a in mine) for m in r["limits"]]
+        levels = [r for r in piece["rules"] if r["detector"] == "threshold" and any(a["rule"] == r["id"] for a in mine)]
+        limits = [m for r in levels for m in r["limits"]]
         times = np.array(series["time_ms"], np.int64)
         value = np.array([np.nan if v is None else v for v in series["value"]], np.float64)
         since_ms, until_ms = _ms(piece["began_at"]), _ms(piece["ended_at"])
@@ -141,7 +142,12 @@ def _pictures(piece: dict[str, Any], clock: Callable[[int], str]) -> Iterable[st
             value=value,
             lines=[Line(value=m["value"], level=Priority(m["level"]), sign=m["sign"]) for m in limits],
             bands=[
-                Band(start_ms=a["raised_ms"], end_ms=a["cleared_ms"] or until_ms, level=Priority(a["peak_level"]))
+                Band(
+                    start_ms=a["raised_ms"],
+                    end_ms=a["cleared_ms"] or until_ms,
+                    level=Priority(a["peak_level"]),
+                    label="告警 alarm",
+                )
                 for a in mine
             ],
         )
@@ -236,7 +242,7 @@ def _told(notices: Sequence[dict[str, Any]], clock: Callable[[int], str]) -> Ite
             (
                 f"{escape(n['title'])}<br><span class='cap'>{escape(n['kind'])}, {n['attempts']}×</span>",
                 escape(n["target"]),
-                escape(" → ".join(filter(None, (n["channel"], n.get("via") or "")))),
+                escape(" → ".join(dict.fromkeys(filter(None, (n["channel"], n.get("via") or ""))))),
                 STATES.get(n["state"], escape(n["state"])),
                 clock(n["delivered_ms"]) if n["delivered_ms"] else "—",
                 escape(n["provider_code"] or n["last_error"] or "—"),

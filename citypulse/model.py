@@ -871,6 +871,8 @@ class Notice:
     not_before_ms: int
     group: str = ""  # what it may be collected under in a digest: a cause, an asset or an area
     may_wait: bool = False  # may go into a digest; red and gas never may
+    is_exercise: bool = False  # of a drill's alarm or order: goes out by `only_by` alone, whatever fails
+    only_by: tuple[str, ...] = ()  # the channels it may ever go by; empty: any that reaches its target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

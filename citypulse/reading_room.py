@@ -10,12 +10,14 @@ from typing import Any
 from alerts.groups import situations
 from alerts.lifecycle import alarm_verbs, letter
 from alerts.order_table import order_verbs
+from alerts.replay import clocks_view
 from citypulse.ledger import Ledger
 from citypulse.model import OrderState, Text
 from citypulse.situation_views import situations_view
 from citypulse.views import alarm_view, event_view, order_view, plain
 
 SITUATION_ALARMS_MAX = 20_000  # more open alarms than that are one situation: the city
+ORDER_EVENTS_MAX = 100_000  # of one order: a lamp or a step each
 PAYLOAD_SHOWN = 2_000  # characters of a dead letter's payload that a list shows
 
 
@@ -77,12 +79,17 @@ class ReadingRoom:
             limit=limit,
             serious_first=True,
         )
-        return [order_view(o, allowed=order_verbs(o.state, o.level)) for o in found]
+        return [order_view(o, allowed=order_verbs(o.state, o.level, kind=o.kind)) for o in found]
 
-    def order(self, order_id: str) -> dict[str, Any] | None:
-        """Return one work order, or None."""
+    def order(self, order_id: str, *, now_ms: int | None = None) -> dict[str, Any] | None:
+        """Return one work order with its clocks at `now_ms` (else at its last event), or None."""
         found = self._ledger.order(order_id)
-        return None if found is None else order_view(found, allowed=order_verbs(found.state, found.level))
+        if found is None:
+            return None
+        events = [row.event for row in self._ledger.events(subject=order_id, limit=ORDER_EVENTS_MAX)]
+        at_ms = now_ms if now_ms is not None else events[-1].wall_ms if events else found.state_ms
+        view = order_view(found, allowed=order_verbs(found.state, found.level, kind=found.kind))
+        return view | {"sla": clocks_view(events, at_ms) if events else None}
 
     def events(self, *, subject: str, after_seq: int, limit: int) -> list[dict[str, Any]]:
         """Return lines of the record in order, with their hashes."""

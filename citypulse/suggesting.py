@@ -15,7 +15,7 @@ from citypulse.history import History
 from citypulse.model import CityConfig, Limit, ReadingBatch, Rule, Text, Transition, TransitionKind
 from rules.backtest import DAY_MS, Label, Occurrence
 from rules.because import number
-from rules.suggest import SAMPLE_MAX, Point, candidates, choose, curve, variants
+from rules.suggest import RISING, SAMPLE_MAX, Point, candidates, choose, curve, room, variants
 
 STEP_ROWS = 5_000  # readings between two looks at the features: a sample of them, in which no lane is missing
 
@@ -43,17 +43,27 @@ def rules_of(config: CityConfig, rule_id: str) -> tuple[Rule, ...]:
     raise CityError(f"no rule {rule_id!r} is bound in this city" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
-def limit_of(rules: Sequence[Rule], level: str | None) -> int:
-    """Return the number of the limit that is meant: the named level's, else the only one, else the mildest."""
+def limits_of(rules: Sequence[Rule], level: str | None, side: str | None = None) -> tuple[Limit, ...]:
+    """Return the limits that are meant: of the named level, else of the mildest; of both sides unless one is named.
+
+    side: "low" or "high". Raises CityError where there is no such limit, and says which there are.
+    """
     limits = rules[0].limits
     if not rules[0].settings.needs_limits:
         raise CityError(f"{rules[0].id} is a watchdog: it has no limit to suggest")
-    if level is None:
-        return max(range(len(limits)), key=lambda k: limits[k].level)
-    for k, limit in enumerate(limits):
-        if limit.level.colour == level:
-            return k
-    raise CityError(f"{rules[0].id} has no {level} limit; it has {', '.join(m.level.colour for m in limits)}")
+    on_side = [m for m in limits if side in (None, side_of(m))]
+    meant = level or (max(on_side, key=lambda m: m.level).level.colour if on_side else "")
+    found = tuple(sorted((m for m in on_side if m.level.colour == meant), key=lambda m: m.side in RISING))
+    if not found:
+        wanted = " ".join(filter(None, (level, side)))
+        there = ", ".join(f"{m.level.colour} {side_of(m)}" for m in limits)
+        raise CityError(f"{rules[0].id} has no {wanted} limit; it has {there}")
+    return found
+
+
+def side_of(limit: Limit) -> str:
+    """Return "high" for a limit that is crossed upwards, "low" for the others."""
+    return "high" if limit.side in RISING else "low"
 
 
 def suggest(
@@ -62,18 +72,44 @@ def suggest(
     history: History,
     *,
     level: str | None = None,
+    side: str | None = None,
     labels: Sequence[Label] | None = None,
     per_day_max: float | None = None,
     early_ms: int = 1_800_000,
     show: Show = lambda *_: None,
-) -> Suggestion:
-    """Measure the rule's own feature over the history, then run every candidate limit over it. Raises CityError."""
+) -> tuple[Suggestion, ...]:
+    """Return a suggestion for each limit that is meant: two where a level has a limit on both sides.
+
+    Two share `per_day_max` evenly. Raises CityError.
+    """
     rules = rules_of(config, rule_id)
-    which = limit_of(rules, level)
-    limit = rules[0].limits[which]
-    alike = tuple(r for r in rules if len(r.limits) > which and r.limits[which].value == limit.value)
+    limits = limits_of(rules, level, side)
+    found = []
+    for k, limit in enumerate(limits):
+
+        def share(done: float, readings: int, alarms: int, k: int = k) -> None:
+            show((k + done) / len(limits), readings, alarms)
+
+        bound = None if per_day_max is None else per_day_max / len(limits)
+        found.append(_of_limit(config, rules, limit, history, labels, bound, early_ms, share))
+    return tuple(found)
+
+
+def _of_limit(
+    config: CityConfig,
+    rules: Sequence[Rule],
+    limit: Limit,
+    history: History,
+    labels: Sequence[Label] | None,
+    per_day_max: float | None,
+    early_ms: int,
+    show: Show,
+) -> Suggestion:
+    """Measure the rule's own feature over the history, then run every candidate for this limit over it."""
+    which = rules[0].limits.index(limit)
+    alike = tuple(r for r in rules if len(r.limits) > which and _stands_alike(r.limits[which], limit))
     features = _features(replace(config, rules=alike), history, show)
-    values = candidates(features, limit)
+    values = candidates(features, limit, between=room(limit, rules[0].limits))
     trial = Trial(replace(config, rules=variants(alike, which, values)))
     readings, since_ms, until_ms = 0, 2**62, -(2**62)
     transitions: list[Transition] = []
@@ -96,10 +132,14 @@ def suggest(
         unit=unit,
         points=points,
         chosen=chosen,
-        patch="" if chosen is None else patch_of(alike[0], limit, points[chosen].value, unit),
+        patch="" if chosen is None else patch_of(alike[0], [(limit, points[chosen].value)], unit),
         days=days,
         readings=readings,
     )
+
+
+def _stands_alike(one: Limit, other: Limit) -> bool:
+    return (one.level, one.side, one.value) == (other.level, other.side, other.value)
 
 
 def _features(config: CityConfig, history: History, show: Show) -> NDArray[np.float64]:
@@ -114,6 +154,7 @@ def _features(config: CityConfig, history: History, show: Show) -> NDArray[np.fl
             batch = whole.take(slice(start, start + STEP_ROWS))
             trial.engine.step(batch, int(batch.received_ms[-1]))
             if taken < SAMPLE_MAX:
+                trial.engine.settle()
                 seen = trial.engine.plan.lanes["last_x"].copy()
                 samples.append(seen[np.isfinite(seen)])
                 taken += len(samples[-1])
@@ -194,16 +235,22 @@ def written(rule: Rule, value: float, unit: str) -> str:
     return f"{number(value)} {unit}".strip() if kind == "value" else number(value)
 
 
-def patch_of(rule: Rule, limit: Limit, value: float, unit: str) -> str:
-    """Return the YAML that sets the limit, to be put under `overrides:`; it leaves everything else as it was."""
+def patch_of(rule: Rule, moved: Sequence[tuple[Limit, float]], unit: str) -> str:
+    """Return the YAML that moves these limits, to be put under `overrides:`; it leaves everything else as it was."""
     lines = [
         "overrides:",
         f"  - rule: {rule.id}",
         f"    applies_to: {{sensor: [{', '.join(rule.scopes)}]}}" if _is_part(rule) else "",
         "    limits:",
-        f"      - {{level: {limit.level.colour}, {limit.side.value}: {written(rule, value, unit)}}}",
+        *(f"      - {{level: {m.level.colour}, {m.side.value}: {written(rule, value, unit)}}}" for m, value in moved),
     ]
     return "\n".join(line for line in lines if line) + "\n"
+
+
+def patch_of_all(found: Sequence[Suggestion]) -> str:
+    """Return one patch for the suggestions of one rule; "" when none of them has one."""
+    moved = [(s.limit, s.points[s.chosen].value) for s in found if s.chosen is not None]
+    return patch_of(found[0].rule, moved, found[0].unit) if moved else ""
 
 
 def _is_part(rule: Rule) -> bool:

@@ -45,9 +45,10 @@ def alarm_view(alarm: Alarm, *, isa: str, allowed: Sequence[str] = ()) -> dict[s
 
 
 def order_view(order: WorkOrder, *, allowed: Sequence[str] = ()) -> dict[str, Any]:
-    """One work order, with the verbs its state accepts now."""
+    """One work order, with the verbs its state accepts now and how many lamps of its worst clock have lit."""
     view: dict[str, Any] = plain(order)
-    return view | {"colour": Priority(order.level).colour, "allowed": list(allowed)}
+    lamps = max((clock.get("lamps", 0) for clock in order.data.get("clocks", {}).values()), default=0)
+    return view | {"colour": Priority(order.level).colour, "allowed": list(allowed), "lamps": lamps}
 
 
 def event_view(event: Event, *, seq: int | None = None) -> dict[str, Any]:

@@ -233,7 +233,7 @@ class Window:
 
     def order(self, order_id: str) -> dict[str, Any] | None:
         """See ReadingRoom.order."""
-        return self._service.room.order(order_id)
+        return self._service.room.order(order_id, now_ms=self.now_ms())
 
     def events(self, **query: Any) -> list[dict[str, Any]]:
         """See ReadingRoom.events."""

@@ -17,10 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from citypulse.config.values import DetectorSettings
-from citypulse.model import Rule, Sensor, Text
+from citypulse.model import Rule, Text
 
 from .example import Example
+from .lanes import Lanes, LaneSpec
 from .neighbourhood import City
+
+__all__ = [
+    "CALM", "GOOD", "HEARD", "HISTORY", "LOSS", "LOUD", "MUTE", "OVERDUE", "SAMPLE", "SKIP", "SUSPECT", "TOUCH_AHEAD",
+    "Array", "Detector", "Kernel", "LaneSpec", "Layout", "Quiet", "by_rule", "inputs_of_rule",
+]  # fmt: skip
 
 # How a lane sees one sample. Smaller is better; a kernel may change it.
 GOOD = 0  # evaluates fully
@@ -76,30 +82,6 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaneSpec:
-    """What a detector is told of one lane when it lays out its memory.
-
-    inputs: sensor indexes, in slot order · sensors: the same as Sensor · cadence_ms: the slowest input's ·
-    rule_row: number of its rule, which `sample["rule"]` repeats ·
-    calm: open interval of features that are good for every limit of the rule (exactness is not needed there).
-    """
-
-    rule: Rule
-    scope: str
-    inputs: tuple[int, ...]
-    sensors: tuple[Sensor, ...]
-    cadence_ms: int
-    rule_row: int
-    calm: tuple[float, float]
-    timezone: str = "UTC"  # the city's, for what depends on the hour of the day
-
-    @property
-    def settings(self) -> Any:
-        """The rule's settings: an instance of the detector's own model."""
-        return self.rule.settings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """`params` never change; `memory` is the detector's state: the first axis of each of its arrays is the lanes."""
 
@@ -118,8 +100,9 @@ cannot yet say anything.
 
 def by_rule(lanes: Sequence[LaneSpec], dtype: np.dtype[Any], row: Callable[[LaneSpec], tuple[Any, ...]]) -> Array:
     """Return a table with one row of parameters per rule, indexed by `sample["rule"]`: small, so always cached."""
-    table = np.zeros(max((lane.rule_row for lane in lanes), default=0) + 1, dtype)
-    for lane in {lane.rule_row: lane for lane in lanes}.values():
+    each = lanes.one_of_each_rule() if isinstance(lanes, Lanes) else {lane.rule_row: lane for lane in lanes}.values()
+    table = np.zeros(max((lane.rule_row for lane in each), default=0) + 1, dtype)
+    for lane in each:
         table[lane.rule_row] = row(lane)
     return table
 
@@ -128,7 +111,8 @@ def _no_layout(_: Sequence[LaneSpec]) -> Layout:
     return Layout()
 
 
-def _inputs_of_rule(rule: Rule, number: int, _: City) -> tuple[str, ...]:
+def inputs_of_rule(rule: Rule, number: int, _: City) -> tuple[str, ...]:
+    """Return the ids of the sensors that the rule itself names for one of its scopes."""
     return rule.sensors[number]
 
 
@@ -141,7 +125,7 @@ class Detector:
     subject: Text  # the feature in words; "{quantity}" stands for the quantity's name
     kernel: Kernel | None = None  # None: the feature is the value itself
     layout: Callable[[Sequence[LaneSpec]], Layout] = _no_layout
-    inputs: Callable[[Rule, int, City], tuple[str, ...]] = _inputs_of_rule  # (rule, number of its scope, city)
+    inputs: Callable[[Rule, int, City], tuple[str, ...]] = inputs_of_rule  # (rule, number of its scope, city)
     is_watchdog: bool = False  # driven by receive time in rules.watchdogs, not by readings
     sees_history: bool = False  # the feature needs no memory, so late readings can be judged too
     members: Callable[[Any], tuple[str, ...]] | None = None  # other rules this one looks at, from its settings

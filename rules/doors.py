@@ -15,14 +15,19 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .detector import Array, Quiet
+from .detector import CALM, LOUD, MUTE, Array, Quiet
+from .detectors import rate, stuck
 from .kernels import NEVER
+from .quiet import Memories
 
 VALUE, STUCK, RATE = int(Quiet.VALUE), int(Quiet.STUCK), int(Quiet.RATE)
 
 HAS_STUCK, HAS_RATE, OPEN = 1, 2, 4  # bits of DOOR.flags
 RULES_MAX = 2**16  # rows of rules that a door can name; lanes of later ones stay behind it
 SIMPLE_MAX = 255
+
+# How a door answers
+SHUT, LET_THROUGH, RATE_TAKEN = 0, 1, 2
 
 DOOR = np.dtype(
     [
@@ -68,7 +73,9 @@ def doors_of(feeds: Array, first: NDArray[np.int64], lanes: Array, rules: Array)
         here = here[doors["count"][here] > place]
         feed = doors["first"][here] + place
         flags = doors["flags"][here]
-        is_second = ((kind[feed] == STUCK) & (flags & HAS_STUCK != 0)) | ((kind[feed] == RATE) & (flags & HAS_RATE != 0))
+        is_second = ((kind[feed] == STUCK) & (flags & HAS_STUCK != 0)) | (
+            (kind[feed] == RATE) & (flags & HAS_RATE != 0)
+        )
         here = here[is_simple[feed] & ~is_second]
         if len(here) == 0:
             break
@@ -115,6 +122,41 @@ def hand_on(door: Any, feeds: Array, lanes: Array, stuck_rules: Array, stuck_run
         lane["last_x"] = x
     door["last_ms"] = NEVER
     door["rate_x"] = np.nan
+
+
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False, inline="always")
+def is_let_through(door: Any, time_ms: int, x: float, feeds: Array, lanes: Array, rules: Array, m: Memories) -> int:
+    """Take a live reading of good quality for all simple lanes of a sensor whose door is open.
+
+    Returns LET_THROUGH, or SHUT when the lanes must be asked one by one, or RATE_TAKEN: so must they, but the rate
+    has taken it already.
+    """
+    if not (door["low"] < x < door["high"]) or time_ms <= door["last_ms"]:
+        return SHUT
+    said, step = MUTE, np.nan
+    if door["flags"] & HAS_RATE:
+        row = door["rate_row"]
+        said, step = rate.rests(time_ms, x, m.rate_rules[door["rate_rule"]], m.rate_heads[row], m.rate_rings[row])
+        if said == LOUD:
+            return SHUT
+        if said == MUTE:
+            if not np.isnan(door["rate_x"]):
+                hand_on(door, feeds, lanes, m.stuck_rules, m.stuck_runs)
+            step = np.nan
+    if door["flags"] & HAS_STUCK:
+        rule = door["stuck_rule"]
+        low, high = rules[rule]["calm_low"], rules[rule]["calm_high"]
+        found, _ = stuck.rests(time_ms, x, m.stuck_rules[rule], m.stuck_runs[door["stuck_row"]], low, high)
+        if found == LOUD:
+            hand_on(door, feeds, lanes, m.stuck_rules, m.stuck_runs)
+            for f in range(door["first"], door["first"] + door["simple"]):
+                if said == CALM and feeds[f]["quiet"] == RATE:
+                    lane = lanes[feeds[f]["lane"]]
+                    lane["last_ms"] = max(time_ms, lane["last_ms"])
+                    lane["last_x"] = step
+            return RATE_TAKEN if door["flags"] & HAS_RATE else SHUT
+    door["last_ms"], door["last_x"], door["rate_x"] = time_ms, x, step
+    return LET_THROUGH
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)

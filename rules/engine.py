@@ -29,7 +29,7 @@ from citypulse.model import (
     TransitionKind,
 )
 
-from . import kernels, snapshot, watchdogs
+from . import doors, kernels, snapshot, watchdogs
 from .because import Speaker
 from .compile import compile_rules
 from .detector import OVERDUE, SAMPLE, Detector
@@ -108,7 +108,7 @@ class Engine:
         self._soonest = watchdogs.FOREVER
         self._is_started = False
         self._traces = Traces()
-        self._keys = snapshot.layout_keys(self.plan)
+        self._names: dict[str, Any] = {}
         self._memories = memories(self.plan.detectors, self.plan.layouts)
         slots = max(SAMPLES_MAX, self.plan.widest + 1)
         self._scratch = _Scratch(
@@ -146,8 +146,9 @@ class Engine:
         self._bark(nothing, np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(0, np.int64), kernels.NEVER)
         self._fan_out(nothing, self._scratch.events, 0, 0, 0)
         self._latch(0)
-        for detector, layout in zip(self.plan.detectors, self.plan.layouts, strict=True):
-            if detector.kernel is not None and any(s.rule.detector == detector.name for s in self.plan.specs):
+        used = set(self.plan.lane_detector.tolist())
+        for d, (detector, layout) in enumerate(zip(self.plan.detectors, self.plan.layouts, strict=True)):
+            if detector.kernel is not None and d in used:
                 detector.kernel(self._scratch.samples, self._scratch.order[:0], *layout.params, *layout.memory)
 
     def _fan_out(self, batch: ReadingBatch, events: Array, n_events: int, i: int, e: int) -> tuple[int, int, int]:
@@ -162,7 +163,7 @@ class Engine:
             batch.lane,
             events,
             n_events,
-            plan.first,
+            plan.doors,
             plan.feeds,
             plan.lane_detector,
             plan.lanes,
@@ -316,13 +317,19 @@ class Engine:
             breach_ms=event_ms if breach_ms == kernels.NEVER else breach_ms,
             lane=Lane.HISTORY if outcome["late"] else Lane.LIVE,
             because=because,
-            parent=f"{plan.specs[cause].rule.id}|{plan.specs[cause].scope}" if cause >= 0 else "",
+            parent=f"{'|'.join(plan.specs.name(cause))}" if cause >= 0 else "",
         )
 
     # ── what it knows ───────────────────────────────────────────────────────────────────────────
 
+    def settle(self) -> None:
+        """Bring `plan.lanes` up to date: call it before reading `last_ms` or `last_x` there (rules.doors says why)."""
+        memories = self._memories
+        doors.settle(self.plan.doors, self.plan.feeds, self.plan.lanes, memories.stuck_rules, memories.stuck_runs)
+
     def why(self, rule_id: str, scope: str) -> Why:
         """Explain where one rule stands on one scope. KeyError when it does not apply there."""
+        self.settle()
         lane = self.plan.lane_of[rule_id, scope]
         return explain(self.plan, lane, self._speaker(lane), self._traces)
 
@@ -330,20 +337,27 @@ class Engine:
         """Return the level of every (rule id, scope) that is in alarm now."""
         lanes = self.plan.lanes
         return {
-            (self.plan.specs[k].rule.id, self.plan.specs[k].scope): Priority(int(lanes["level"][k]))
-            for k in np.flatnonzero(lanes["level"])
+            self.plan.specs.name(k): Priority(int(lanes["level"][k])) for k in np.flatnonzero(lanes["level"]).tolist()
         }
+
+    def _keys(self) -> dict[str, Any]:
+        """Return the names of all lanes and latches: made for the first snapshot, and kept."""
+        if not self._names:
+            self._names = snapshot.layout_keys(self.plan)
+        return self._names
 
     def state(self) -> dict[str, Any]:
         """Return everything the next step depends on, as plain arrays, lists and numbers (a copy)."""
-        return snapshot.save(self.plan, self._keys, self._traces)
+        self.settle()
+        return snapshot.save(self.plan, self._keys(), self._traces)
 
     def restore(self, state: Mapping[str, Any]) -> RestoreReport:
         """Take over a saved state, matched by rule, scope and limit; the rules may have changed since.
 
         Only for an engine that has not stepped yet.
         """
-        report = snapshot.load(self.plan, self._keys, self._traces, state)
+        report = snapshot.load(self.plan, self._keys(), self._traces, state)
+        doors.shut(self.plan.doors)
         self._is_started = not (self.plan.guards["base_ms"] == kernels.NEVER).any()
         self._soonest = kernels.NEVER
         return report

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .detector import GOOD, HISTORY, LOSS, SUSPECT, TOUCH_AHEAD, Quiet
 from .detectors.rate import POINTS_MAX
+from .doors import HAS_RATE, HAS_STUCK, LET_THROUGH, OPEN, RATE_TAKEN, hand_on, is_let_through
 from .quiet import Memories, is_taken
 
 Array = NDArray[Any]
@@ -24,7 +25,7 @@ READINGS_MAX = 16_384
 
 # model.Lane and model.Quality, as kernels see them
 LIVE_LANE, HISTORY_LANE = 0, 1
-QUIET_STUCK, QUIET_RATE = int(Quiet.STUCK), int(Quiet.RATE)
+QUIET_RATE = int(Quiet.RATE)
 QUALITY_GOOD, QUALITY_NOT_EVALUATED, QUALITY_SUSPECT = 1, 2, 3
 
 FEED = np.dtype(
@@ -68,7 +69,7 @@ def put(samples: Array, n: int, time_ms: int, x: float, reading: int, seen: int)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False, inline="always")
-def touch(sensor: Array, first: Array, feeds: Array, lanes: Array, memories: Memories, begin: int, end: int) -> int:
+def touch(sensor: Array, doors: Array, feeds: Array, lanes: Array, memories: Memories, begin: int, end: int) -> int:
     """Read what the coming readings will need, in loops so short that the processor waits for many rows at once.
 
     Rows of different sensors lie apart, so each would be waited for alone in the long loop that follows. Returns
@@ -76,26 +77,24 @@ def touch(sensor: Array, first: Array, feeds: Array, lanes: Array, memories: Mem
     """
     total = 0
     for i in range(begin, end):
-        total += int(first[sensor[i]])
+        total += int(doors[sensor[i]]["flags"])
     for i in range(begin, end):
-        f = first[sensor[i]]
-        if f < len(feeds):
+        door = doors[sensor[i]]
+        if door["flags"] & HAS_STUCK:
+            total += int(memories.stuck_runs[door["stuck_row"]]["points"])
+        if door["flags"] & HAS_RATE:
+            total += int(memories.rate_heads[door["rate_row"]]["count"])
+        asked = door["simple"] if door["flags"] & OPEN else 0
+        for f in range(door["first"] + asked, door["first"] + door["count"]):
             total += int(feeds[f]["lane"])
     for i in range(begin, end):
-        s = sensor[i]
-        for f in range(first[s], first[s + 1]):
+        door = doors[sensor[i]]
+        if door["flags"] & HAS_RATE:
+            row = door["rate_row"]
+            total += int(memories.rate_rings[row, memories.rate_heads[row]["count"] % POINTS_MAX]["time_ms"])
+        asked = door["simple"] if door["flags"] & OPEN else 0
+        for f in range(door["first"] + asked, door["first"] + door["count"]):
             total += int(lanes[feeds[f]["lane"]]["turn"])
-            row = feeds[f]["row"]
-            if feeds[f]["quiet"] == QUIET_STUCK:
-                total += int(memories.stuck_runs[row]["points"])
-            elif feeds[f]["quiet"] == QUIET_RATE:
-                total += int(memories.rate_heads[row]["count"])
-    for i in range(begin, end):
-        s = sensor[i]
-        for f in range(first[s], first[s + 1]):
-            if feeds[f]["quiet"] == QUIET_RATE:
-                row = feeds[f]["row"]
-                total += int(memories.rate_rings[row, memories.rate_heads[row]["count"] % POINTS_MAX]["time_ms"])
     return total
 
 
@@ -108,7 +107,7 @@ def fan_out(
     reading_lane: Array,
     events: Array,
     n_events: int,
-    first: Array,
+    doors: Array,
     feeds: Array,
     lane_detector: Array,
     lanes: Array,
@@ -137,14 +136,17 @@ def fan_out(
     while True:
         if i == touched:
             touched = min(i + TOUCH_AHEAD, readings)
-            total += touch(sensor, first, feeds, lanes, memories, i, touched)
+            total += touch(sensor, doors, feeds, lanes, memories, i, touched)
         if e < n_events and events[e]["before"] <= i:
             event = events[e]
             subject = event["subject"]
             if event["kind"] == LOSS:
-                if n + first[subject + 1] - first[subject] > len(samples):
+                door = doors[subject]
+                if n + door["count"] > len(samples):
                     break
-                for f in range(first[subject], first[subject + 1]):
+                hand_on(door, feeds, lanes, memories.stuck_rules, memories.stuck_runs)
+                door["flags"] &= ~OPEN
+                for f in range(door["first"], door["first"] + door["count"]):
                     feed = feeds[f]
                     sample = put(samples, n, event["stamp_ms"], np.nan, -1, LOSS)
                     sample["lane"], sample["row"], sample["slot"] = feed["lane"], feed["row"], feed["slot"]
@@ -166,8 +168,8 @@ def fan_out(
             continue
         if i == readings or (n > 0 and i - begun >= READINGS_MAX):
             break
-        s = sensor[i]
-        if n + first[s + 1] - first[s] > len(samples):
+        door = doors[sensor[i]]
+        if n + door["count"] > len(samples):
             break
         way = reading_lane[i]
         if way <= HISTORY_LANE:
@@ -175,8 +177,20 @@ def fan_out(
             is_good = grade <= QUALITY_NOT_EVALUATED
             x = value[i]
             is_plain = way == LIVE_LANE and is_good and not np.isnan(x)
-            for f in range(first[s], first[s + 1]):
+            asked = rest = door["first"]
+            rest += door["simple"]
+            taken = 0
+            if is_plain and door["flags"] & OPEN:
+                taken = is_let_through(door, time_ms[i], x, feeds, lanes, rules, memories)
+            if taken == LET_THROUGH:
+                asked = rest
+            else:
+                hand_on(door, feeds, lanes, memories.stuck_rules, memories.stuck_runs)
+                door["flags"] = door["flags"] | OPEN if is_plain else door["flags"] & ~OPEN
+            for f in range(asked, door["first"] + door["count"]):
                 feed = feeds[f]
+                if taken == RATE_TAKEN and f < rest and feed["quiet"] == QUIET_RATE:
+                    continue
                 if is_plain and is_taken(feed, time_ms[i], x, lanes, rules, members, memories, slopes, turn):
                     continue
                 if np.isnan(x):
@@ -191,6 +205,8 @@ def fan_out(
                     if seen == LOSS or not feed["sees_history"]:
                         continue
                     seen = HISTORY
+                if f < rest:
+                    door["flags"] &= ~OPEN
                 sample = put(samples, n, time_ms[i], x, i, seen)
                 sample["lane"], sample["row"], sample["slot"] = feed["lane"], feed["row"], feed["slot"]
                 sample["rule"], sample["detector"], sample["cause"] = feed["rule"], feed["detector"], -1

@@ -16,8 +16,9 @@ HOPS_MAX = 64  # a network deeper than this has a loop in it
 
 
 class _Grid:
-    """Sensors in squares as wide as one search reaches; a search looks at nine. Scipy's trees cost half a second of
-    imports at every start, more than all searches of a city of 100,000 sensors.
+    """Sensors in squares as wide as one search reaches; a search looks at nine.
+
+    SciPy's trees cost half a second of imports at every start, more than the searches of a whole city.
     """
 
     def __init__(self, places: Sequence[tuple[float, float, Sensor]], within_m: float) -> None:

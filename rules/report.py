@@ -53,16 +53,42 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """What a what-if ran, ids of rules: that differ, that depend on those, and that those depend on."""
+    """What a what-if ran, ids of rules: that differ, that depend on those, and that those depend on.
+
+    whole: sections of the configuration that differ and may change any alarm, so that all rules were run · unjudged:
+    those that differ and change only orders and notices.
+    """
 
     differ: tuple[str, ...]
     reached: tuple[str, ...]
     needed: tuple[str, ...]
+    whole: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
 
     @property
     def said(self) -> Text:
-        """It in a sentence."""
-        differ = ", ".join(self.differ) or "–"
+        """It in a sentence or two."""
+        judged = self._judged
+        if not self.unjudged:
+            return judged
+        which = ", ".join(self.unjudged)
+        return Text(
+            zh=f"{judged.zh} {which} 也有变动：只影响工单与通知，这里不计；--rules all 计工单与通知数。",
+            en=f"{judged.en}. {which} differ too: that changes orders and notices only, which were not counted here; "
+            "--rules all counts them",
+        )
+
+    @property
+    def _judged(self) -> Text:
+        if self.whole:
+            which = ", ".join(self.whole)
+            return Text(
+                zh=f"{which} 有变动，可能影响任何告警：评估了全部规则。",
+                en=f"All rules were judged: {which} differ, which may change any alarm",
+            )
+        differ = ", ".join(self.differ)
+        if not differ:
+            return Text(zh="没有规则或测点变动：告警相同。", en="No rule or sensor differs: the alarms are the same")
         zh, en = f"只评估有变动的规则：{differ}", f"Only the rules that differ were judged: {differ}"
         if self.reached:
             zh += f"；受其影响的：{', '.join(self.reached)}"

@@ -41,6 +41,7 @@ class Band:
     end_ms: int
     level: Priority
     is_old: bool = False
+    label: str = ""  # where there is nothing to compare: written instead, and the band takes the whole height
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +76,14 @@ def draw(plot: Plot, clock: Callable[[int], str]) -> str:
     ]
     for band in plot.bands:
         begin, end = x(band.start_ms), x(band.end_ms)
-        top, height = (TOP + tall / 2, tall / 2) if band.is_old else (TOP, tall / 2)
+        top, height = (TOP + tall / 2, tall / 2) if band.is_old else (TOP, tall if band.label else tall / 2)
+        said = band.label or ("旧 old" if band.is_old else "新 new")
         style = 'fill-opacity="0.10" stroke-dasharray="3 2"' if band.is_old else 'fill-opacity="0.22"'
         colour = COLOURS[band.level]
         parts.append(
             f'<rect x="{begin:.1f}" y="{top:.1f}" width="{max(1.5, end - begin):.1f}" height="{height:.1f}" '
             f'fill="{colour}" stroke="{colour}" stroke-width="0.6" {style}/>'
-            f'<text x="{begin + 3:.1f}" y="{top + 10:.1f}" class="tick">{"旧 old" if band.is_old else "新 new"}</text>'
+            f'<text x="{begin + 3:.1f}" y="{top + 10:.1f}" class="tick">{escape(said)}</text>'
         )
     parts.append(f'<path class="frame" d="M{LEFT} {TOP}V{TOP + tall}H{LEFT + wide}"/>')
     taken: list[float] = []

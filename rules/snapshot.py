@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from citypulse.model import Priority
+from citypulse.model import Priority, Rule, Sensor
 
 from . import kernels, watchdogs
 from .compile import Plan
-from .detector import LaneSpec
 from .why import Traces
 
 Array = NDArray[Any]
@@ -58,10 +57,9 @@ def _numbered(words: list[str]) -> tuple[list[str], NDArray[np.int32]]:
     return list(number), np.array(numbers, np.int32)
 
 
-def _memory_key(spec: LaneSpec) -> str:
+def _memory_key(rule: Rule, several: tuple[Sensor, ...]) -> str:
     """What a lane's detector memory depends on: kept only while this stays the same."""
-    inputs = "" if len(spec.sensors) <= 1 else ",".join(s.id for s in spec.sensors)
-    return f"{spec.rule.detector} {spec.rule.settings.model_dump_json()} {inputs}"
+    return f"{rule.detector} {rule.settings.model_dump_json()} {','.join(s.id for s in several)}"
 
 
 def _limit_key(plan: Plan, row: int) -> str:
@@ -71,18 +69,18 @@ def _limit_key(plan: Plan, row: int) -> str:
 
 def layout_keys(plan: Plan) -> dict[str, Any]:
     """Name every lane, its memory and its latches, so that they can be found again."""
-    rules, lane_rule = _numbered([spec.rule.id for spec in plan.specs])
-    scopes, lane_scope = _numbered([spec.scope for spec in plan.specs])
-    key_of_rule: dict[int, str] = {}
-    words = []
-    for spec in plan.specs:
-        if len(spec.sensors) > 1:
-            words.append(_memory_key(spec))
-            continue
-        if spec.rule_row not in key_of_rule:
-            key_of_rule[spec.rule_row] = _memory_key(spec)
-        words.append(key_of_rule[spec.rule_row])
-    memories, lane_memory = _numbered(words)
+    specs = plan.specs
+    rules, rule_number = _numbered([rule.id for rule in specs.rules])
+    scopes, scope_number = _numbered([scope for rule in specs.rules for scope in rule.scopes])
+    sizes = np.array([len(rule.scopes) for rule in specs.rules], np.int64)
+    lane_scope = scope_number[(np.cumsum(sizes) - sizes)[specs.rule_row] + specs.scope]
+    # A lane of one input remembers what its rule makes it; of several, also whom it looks at.
+    several = np.flatnonzero(specs.n_inputs > 1)
+    words = [_memory_key(rule, ()) for rule in specs.rules]
+    words.extend(_memory_key(spec.rule, spec.sensors) for spec in specs.take(several))
+    memories, word_number = _numbered(words)
+    lane_memory = word_number[specs.rule_row]
+    lane_memory[several] = word_number[len(specs.rules) :]
     limit_words = [_limit_key(plan, row) for row in range(len(plan.limits))]
     limits, rule_limit = _numbered(limit_words)
     rule_of_lane = plan.rules[plan.lanes["rule"]]
@@ -94,7 +92,7 @@ def layout_keys(plan: Plan) -> dict[str, Any]:
         "scopes": scopes,
         "memories": memories,
         "limits": limits,
-        "lane_rule": lane_rule,
+        "lane_rule": rule_number[specs.rule_row],
         "lane_scope": lane_scope,
         "lane_memory": lane_memory,
         "lane_latches": counts,
@@ -136,7 +134,7 @@ def load(plan: Plan, keys: Mapping[str, Any], traces: Traces, state: Mapping[str
     new_of = np.full(len(names), -1, np.int64)
     for k, (name, detector) in enumerate(zip(names, detector_names, strict=True)):
         lane = plan.lane_of.get(name, -1)
-        if lane >= 0 and plan.specs[lane].rule.detector == detector:
+        if lane >= 0 and plan.specs.rules[plan.specs.rule_row[lane]].detector == detector:
             new_of[k] = lane
     kept = np.flatnonzero(new_of >= 0)
     into = new_of[kept]

@@ -64,10 +64,17 @@ def poisson(count: int) -> tuple[float, float]:
     return low, c * (1 - 1 / (9 * c) + Z95 / (3 * math.sqrt(c))) ** 3
 
 
-def candidates(features: NDArray[np.float64], limit: Limit, count: int = CANDIDATES) -> tuple[float, ...]:
+def candidates(
+    features: NDArray[np.float64],
+    limit: Limit,
+    count: int = CANDIDATES,
+    *,
+    between: tuple[float, float] = (-math.inf, math.inf),
+) -> tuple[float, ...]:
     """Return limits to try, the mild ones first: quantiles of what was measured on the limit's side, and itself.
 
-    features: the rule's own feature (value, slope …) as it was, a sample of any length.
+    features: the rule's own feature (value, slope …) as it was, a sample of any length · between: where a limit of
+    this level may stand, the limits of other levels and of the other side being where they are.
     """
     there = features[np.isfinite(features)]
     found = {limit.value}
@@ -76,9 +83,31 @@ def candidates(features: NDArray[np.float64], limit: Limit, count: int = CANDIDA
         shares = np.logspace(math.log10(0.5), -6, count)
         towards = 1 - shares if limit.side in RISING else shares
         found |= {_neat(float(q)) for q in np.quantile(there, towards)}
-        near = float(there.max() if limit.side in RISING else there.min())
+        near = min(float(there.max()), between[1]) if limit.side in RISING else max(float(there.min()), between[0])
         found |= {_neat(limit.value + (near - limit.value) * step) for step in (0.25, 0.5, 0.75)}
+    found = {v for v in found if between[0] < v < between[1]} | {limit.value}
     return tuple(sorted(found, reverse=limit.side not in RISING))
+
+
+def room(limit: Limit, limits: Sequence[Limit]) -> tuple[float, float]:
+    """Return the open interval in which `limit` may move past none of the others: milder ones, worse ones, other side.
+
+    Those of the other side keep their dead bands: between the two there must be values that are good for both.
+    """
+    low, high = -math.inf, math.inf
+    is_rising = limit.side in RISING
+    for other in limits:
+        if (other.side in RISING) is not is_rising:
+            if is_rising:
+                low = max(low, other.value + other.deadband + limit.deadband)
+            else:
+                high = min(high, other.value - other.deadband - limit.deadband)
+        elif other.level != limit.level:
+            if (other.level < limit.level) is is_rising:  # a worse level: lies beyond
+                high = min(high, other.value)
+            else:
+                low = max(low, other.value)
+    return low, high
 
 
 def _neat(value: float) -> float:

@@ -10,17 +10,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from citypulse.model import CityConfig, Origin, Rule
 
-from .compile import places
 from .detectors import DETECTORS
+from .find_lanes import places
 from .neighbourhood import City
 
 Key = tuple[str, str]
 """Rule id and scope."""
+
+# Every field of CityConfig, by what a difference in it can change; a test sees to it that none is forgotten.
+BY_LANE = ("rules", "sensors")  # compared rule by rule and sensor by sensor
+ALL_ALARMS = ("sites", "gateways", "quantities", "timezone", "quality", "windows", "storm")  # then everything is run
+TELLING_ONLY = (  # orders, notices, who hears of what: a what-if counts neither, and says so
+    *("teams", "routes", "channels", "templates", "people", "rotas", "chains", "profiles", "drills"),
+)
+NO_ALARMS = ("name", "broker_url", "fingerprint", "files", "areas", "public_url", "budget")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +46,9 @@ class _Lane:
 class Selection:
     """What a what-if runs. differs, reached, needed: lanes of either configuration, no lane in two of them.
 
-    new, old: the configurations with only these rules · sensors: whose readings they look at · whole: the two differ
-    in more than rules and sensors, so everything is run.
+    new, old: the configurations with only these rules · sensors: whose readings they look at · whole: sections that
+    differ and may change any alarm, so that everything is run; () when none does · unjudged: sections that differ and
+    change orders or notices only.
     """
 
     differs: frozenset[Key]
@@ -48,7 +57,8 @@ class Selection:
     new: CityConfig
     old: CityConfig
     sensors: frozenset[str]
-    whole: bool
+    whole: tuple[str, ...]
+    unjudged: tuple[str, ...]
 
     @property
     def told(self) -> frozenset[Key]:
@@ -63,7 +73,9 @@ class Selection:
 def select(new: CityConfig, old: CityConfig) -> Selection:
     """Compare two configurations and choose what to run."""
     both = _lanes(new), _lanes(old)
-    whole = _surroundings(new) != _surroundings(old) or (new.quality is not None and _sensors(new) != _sensors(old))
+    whole = _unlike(ALL_ALARMS, new, old)
+    if new.quality is not None:  # its tests look at other sensors too
+        whole += _unlike(("sensors",), new, old)
     keys = both[0].keys() | both[1].keys()
     differs = {k for k in keys if whole or _sameness(both[0], k) != _sameness(both[1], k)}
     reached = set(differs)
@@ -93,21 +105,27 @@ def select(new: CityConfig, old: CityConfig) -> Selection:
         old=_restricted(old, kept),
         sensors=frozenset(sensors),
         whole=whole,
+        unjudged=_unlike(TELLING_ONLY, new, old),
     )
 
 
-def _surroundings(config: CityConfig) -> tuple[Any, ...]:
-    """Return what every rule may depend on."""
-    sites, gateways = map(_unplaced, config.sites.values()), map(_unplaced, config.gateways.values())
-    windows = map(_unplaced, config.windows)
-    return (*sites, *gateways, *windows, config.quality, config.timezone)
+def _unlike(sections: Iterable[str], new: CityConfig, old: CityConfig) -> tuple[str, ...]:
+    """Return the sections in which two configurations differ."""
+    return tuple(name for name in sections if _meant(getattr(new, name)) != _meant(getattr(old, name)))
+
+
+def _meant(value: Any) -> Any:
+    """Return nouns without where they are written, however deep, for comparing."""
+    if is_dataclass(value):
+        return type(value), *(_meant(getattr(value, f.name)) for f in fields(value) if f.name != "origin")
+    if isinstance(value, Mapping):
+        return {key: _meant(one) for key, one in value.items()}
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_meant, value))
+    return value
 
 
 _NOWHERE = Origin(file="", line=0)
-
-
-def _sensors(config: CityConfig) -> list[Any]:
-    return [_unplaced(s) for s in config.sensors]
 
 
 def _unplaced(noun: Any) -> Any:

@@ -190,12 +190,17 @@ class Crews:
                     "photo_after": self._photograph(order, "crew", f"{name}/{turn}", "after"),
                     "action": "已处置并恢复 repaired and restored",
                 }
+            case "arrive":
+                return {"position": list(self._place(order))}
             case "pass" | "close":
-                site = self.sites.get(order["asset"])
-                lat, lon = (site.lat, site.lon) if site else (0.0, 0.0)
+                lat, lon = self._place(order)
                 return {"proof": {"photo": self._photograph(order, "checker", name, "check"), "lat": lat, "lon": lon}}
             case _:
                 return {}
+
+    def _place(self, order: dict[str, Any]) -> tuple[float, float]:
+        site = self.sites.get(order["asset"])
+        return (site.lat, site.lon) if site else (0.0, 0.0)
 
     def _photograph(self, order: dict[str, Any], role: str, name: str, moment: str) -> str:
         """Take a picture, send it, and return the name it is kept by."""

@@ -185,6 +185,13 @@ class District:
         with self._lock:
             self._faults.add(faults, self._config.gateways)
 
+    def mend_links(self) -> None:
+        """End every outage: what gateways have kept can be delivered."""
+        now_ms = self._clock.now_ms()
+        with self._lock:
+            cut = [f.where for f in self._faults.known if f.kind == "outage" and f.is_on(now_ms)]
+            self._faults.repair(cut, now_ms)
+
     def repair(self, site: str, truly: bool, at_ms: int | None = None) -> tuple[str, ...]:  # noqa: FBT001 - as crews say it
         """A crew works at `site`: end what is wrong there if `truly`, else leave it or let it come back.
 

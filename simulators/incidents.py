@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -50,7 +50,7 @@ KINDS: dict[str, IncidentKind] = {k.id: k for k in (
     ),
     IncidentKind(
         id="gas_leak", name=Text(zh="燃气泄漏扩散", en="Gas leaking into neighbouring wells"),
-        site_kinds=("gas-well", "adjacent-space"), growth_s=600.0, recover_s=600.0, reach="near",
+        site_kinds=("gas-well", "adjacent-space"), growth_s=600.0, recover_s=180.0, reach="near",
         effects={"ch4": 7.0, "o2": -1.5, "pressure": -12.0},
     ),
     IncidentKind(
@@ -90,6 +90,7 @@ class Incident:
     site: str
     start_ms: int
     severity: float = 1.0
+    rains_s: float = 0.0  # how long the cloudburst of an underpass_flood lasts; 0: drawn from the id
     repairs: tuple[Repair, ...] = ()
 
     def strength(self, time_ms: Any) -> Floats:
@@ -230,14 +231,7 @@ class Incidents:
 
 
 def _with_repair(incident: Incident, repair: Repair) -> Incident:
-    return Incident(
-        id=incident.id,
-        kind=incident.kind,
-        site=incident.site,
-        start_ms=incident.start_ms,
-        severity=incident.severity,
-        repairs=(*incident.repairs, repair),
-    )
+    return replace(incident, repairs=(*incident.repairs, repair))
 
 
 def _downstream(source: str, sites: Mapping[str, Site]) -> dict[str, tuple[float, float]]:
@@ -276,7 +270,7 @@ def storm_over(incident: Incident, site: Site) -> Cell:
     draw = uniform(key_of(incident.id, "storm"), np.arange(2))
     return Cell(
         start_ms=incident.start_ms,
-        duration_s=2700.0 + 1800.0 * float(draw[0]),
+        duration_s=incident.rains_s or 2700.0 + 1800.0 * float(draw[0]),
         lat=site.lat,
         lon=site.lon,
         radius_m=500.0,

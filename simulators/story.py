@@ -18,7 +18,7 @@ from .schedule import drawn_later
 from .weather import Cell
 
 STORM_MIN = 0.3
-STORM_LASTS_S = 1_500.0
+STORM_LASTS_S = 1_320.0
 STORM_RADIUS_M = 2_200.0
 STORM_PEAK_MM_H = 45.0
 FLOODS_MAX = 3
@@ -28,7 +28,7 @@ REACH_M = 2_000.0
 SILENCE_MIN, SILENCE_LASTS_MIN = 1.5, 34.0
 DRILL_MIN = 20.0
 LEAK_MIN = 30.0
-LEAK_SEVERITY = 1.5
+LEAK_SEVERITY = 1.2
 LATER: tuple[tuple[str, float], ...] = (("sewage", 75.0), ("cover_shift", 95.0), ("road_settling", 110.0))
 
 
@@ -68,6 +68,7 @@ def demo_story(sites: Mapping[str, Site], sensors: tuple[Sensor, ...], seed: int
             site=site.id,
             start_ms=at(STORM_MIN + k * FLOOD_STEP_MIN),
             severity=FLOOD_SEVERITY,
+            rains_s=STORM_LASTS_S,
         )
         for k, site in enumerate(floods)
     ]

@@ -27,10 +27,11 @@ from simulators.story import Story, demo_story
 from .demo_drill import Drill
 from .serving import serve_console
 
-EVENING: Final = datetime(2026, 11, 20, 21, 0)  # noqa: DTZ001 - local to the city, whose zone its configuration says
+EVENING: Final = datetime(2026, 11, 20, 21, 0)
 """When the demo begins. Always the same evening: who is on duty and how it drizzles is then the same for everybody."""
 PACE: Final = 0.2  # the demo's crews are quick, so that a loop closes while somebody watches
 POLL_S: Final = 0.5
+WAIT_MIN_S: Final = 0.05
 LEAD_ANSWERS_S: Final = 110.0  # after the first text: by then the chain has gone one step further
 PEOPLE: Final = (("duty", "duty", "centre"), ("lead", "lead", "centre"), ("checker", "checker", "inspection"))
 ORIGIN: Final = Origin(file="demo", line=0)
@@ -68,7 +69,7 @@ def demo_city(
     with ExitStack() as stack:
         folder = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="citypulse-demo-")))
         broker = stack.enter_context(DemoBroker(is_embedded=is_embedded))
-        clock = SpedClock(start_ms=start_ms, speed=speed)
+        clock = SpedClock(start_ms=start_ms, speed=speed, is_held=True, wait_min_s=WAIT_MIN_S)
         providers = stack.enter_context(Providers(clock.now_ms))
         config = wired(config, providers)
         service = Service(config=config, data_dir=folder, clock=clock, broker_url=broker.url)
@@ -109,6 +110,7 @@ def demo_city(
         phones = Phones(providers, clock, awake_at(config, start_ms))
         drill = Drill(server.address, tokens["lead"], clock, story.drill, story.drill_ms)
         people = (crews, phones, drill)
+        clock.go()
         district.start()
         for one in people:
             one.start()
@@ -140,16 +142,16 @@ def wired(config: CityConfig, providers: Providers) -> CityConfig:
     channels = {ROBOT: _channel(ROBOT, "dingtalk", robot), SMS: _channel(SMS, "sms", sms)}
     duty = {team.id for team in config.teams.values() if team.kind == "duty"}
     reached = {t for p in config.people.values() for t in p.teams if p.address("phone")}
-    routes = tuple(
-        replace(r, channel=SMS if r.to not in duty and r.to in reached else ROBOT) for r in config.routes
-    )
+    routes = tuple(replace(r, channel=SMS if r.to not in duty and r.to in reached else ROBOT) for r in config.routes)
     chains = {
         name: replace(chain, steps=tuple(replace(step, by=(SMS,)) for step in chain.steps))
         for name, chain in config.chains.items()
     }
     drills = Drills(channels=(ROBOT, SMS), longest_s=config.drills.longest_s)
     # Links are written only where the address is known; it is given once the console listens.
-    return replace(config, channels=channels, routes=routes, chains=chains, drills=drills, public_url="http://127.0.0.1")
+    return replace(
+        config, channels=channels, routes=routes, chains=chains, drills=drills, public_url="http://127.0.0.1"
+    )
 
 
 def awake_at(config: CityConfig, at_ms: int) -> dict[str, float]:

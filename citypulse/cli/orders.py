@@ -1,14 +1,20 @@
-"""`citypulse orders`: list work orders and move one on."""
+"""`citypulse orders`: list work orders, show one with its clocks and lamps, report by hand, take any step."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from alerts import order_fields
+
 from .show import data_option, finish, json_option, level_text, print_json, print_table
+
+LAMPS = ("", "🟡 50%", "🟠 80%", "🔴 100%")
 
 
 @click.group(invoke_without_command=True)
@@ -22,7 +28,7 @@ from .show import data_option, finish, json_option, level_text, print_json, prin
 def command(
     ctx: click.Context, data_dir: Path, as_json: bool, show_all: bool, team: str, state: str, limit: int
 ) -> None:
-    """List work orders, most serious and newest first."""
+    """List work orders, most serious and newest first; `show` one; take a step with one by its verb."""
     if ctx.invoked_subcommand is not None:
         return
     from citypulse.reading_room import ReadingRoom
@@ -33,16 +39,27 @@ def command(
         print_json(rows)
         return
     print_table(
-        ("级别 level", "编号 id", "状态 state", "对象 asset", "事由 cause", "班组 team", "期限 due", "返工 rework"),
+        (
+            "级别 level",
+            "编号 id",
+            "状态 state",
+            "对象 asset",
+            "事由 cause",
+            "班组 team",
+            "期限 due",
+            "灯 lamp",
+            "返工 rework",
+        ),
         (
             (
                 level_text(o["level"]),
                 o["id"],
-                o["state"],
+                o["state"] if o["kind"] == "dispatch" else f"{o['state']} (抄告 notice)",
                 o["asset"],
                 o["cause"],
                 o["team"],
                 o.get("due_at", ""),
+                lamp_text(o["lamps"]),
                 o["rework_count"] or "",
             )
             for o in rows
@@ -51,16 +68,60 @@ def command(
     )
 
 
+def lamp_text(lamps: int) -> str:
+    """Write how many lamps have lit; beyond the red one, how many steps of the responsibility chain."""
+    return LAMPS[lamps] if lamps < len(LAMPS) else f"🔴 督办 +{lamps - len(LAMPS) + 1}"
+
+
 @command.command()
 @click.argument("order_id")
-@click.argument("verb")
-@click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="What the step needs; VALUE may be JSON")
 @data_option
 @json_option
-def step(order_id: str, verb: str, pairs: tuple[str, ...], data_dir: Path, as_json: bool) -> None:
-    """Take one step with an order: accept, arrive, report, check, close …"""
-    from .client import Client
+def show(order_id: str, data_dir: Path, as_json: bool) -> None:
+    """Show one order: its state, what may be done, and every clock with what it used, its deadline and its lamps."""
+    from citypulse.clock import SystemClock
+    from citypulse.reading_room import ReadingRoom
 
+    with ReadingRoom.beside(data_dir) as room:
+        order = room.order(order_id, now_ms=SystemClock().now_ms())
+    if order is None:
+        click.echo(f"没有此工单 no order {order_id}", err=True)
+        raise click.exceptions.Exit(1)
+    if as_json:
+        print_json(order)
+        return
+    click.echo(f"{order['id']}  {order['colour']}  {order['state']}  {order['asset']}  {order['cause']}")
+    if order["recurrence_of"]:
+        click.echo(f"复发自 recurrence of {order['recurrence_of']}")
+    click.echo(f"可做 allowed: {', '.join(order['allowed']) or '–'}")
+    sla = order["sla"] or {"clocks": [], "paused_s": 0.0, "is_on_time": None}
+    print_table(
+        ("时钟 clock", "已用 used", "限 limit", "计时 counted in", "期限 due", "状况 now", "灯 lamp"),
+        (_clock_row(c) for c in sla["clocks"]),
+        empty="没有时钟 no clock",
+    )
+    click.echo(f"暂停 paused {sla['paused_s']:.0f} s · 按期 on time: {_ON_TIME[sla['is_on_time']]}")
+
+
+_ON_TIME = {None: "未反馈 not reported yet", True: "是 yes", False: "否 no"}
+
+
+def _clock_row(clock: dict[str, Any]) -> tuple[str, ...]:
+    from citypulse.clock import iso
+
+    now = "已停 stopped" if clock["stopped_ms"] is not None else "暂停 paused" if clock["is_paused"] else "运行 running"
+    return (
+        f"{clock['clock']} {clock['name']['zh']} {clock['name']['en']}",
+        f"{clock['elapsed_s']:.0f} s",
+        f"{clock['limit_s']:.0f} s",
+        "工作时间 working time" if clock["is_work"] else "自然时间 natural time",
+        iso(clock["due_ms"]) if clock["due_ms"] is not None else "–",
+        now + (" · 超期 overdue" if clock["is_breached"] else ""),
+        lamp_text(clock["lamps"]),
+    )
+
+
+def _pairs(pairs: tuple[str, ...]) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -70,4 +131,74 @@ def step(order_id: str, verb: str, pairs: tuple[str, ...], data_dir: Path, as_js
             data[key] = json.loads(value)
         except ValueError:
             data[key] = value
-    finish(Client.of(data_dir).post(f"/api/v1/orders/{order_id}/{verb}", data), as_json=as_json)
+    return data
+
+
+_SET = click.option("--set", "pairs", multiple=True, metavar="KEY=VALUE", help="Any other field; VALUE may be JSON")
+
+
+@command.command()
+@click.argument("order_id")
+@click.argument("verb")
+@_SET
+@data_option
+@json_option
+def step(order_id: str, verb: str, pairs: tuple[str, ...], data_dir: Path, as_json: bool) -> None:
+    """Take one step with an order by any verb: accept, arrive, report, check, close …"""
+    from .client import Client
+
+    finish(Client.of(data_dir).post(f"/api/v1/orders/{order_id}/{verb}", _pairs(pairs)), as_json=as_json)
+
+
+def _value(field: order_fields.Field, text: str) -> Any:
+    """Read what stands on the command line as the field's kind; an instant may be written as a local ISO time."""
+    if field.kind in {"string", "photo"}:
+        return text
+    if field.name.endswith("_ms") and not text.lstrip("-").isdigit():
+        try:
+            return round(datetime.fromisoformat(text).astimezone().timestamp() * 1000)
+        except ValueError:
+            raise click.UsageError(
+                f"{field.name} must be epoch ms or a time like 2026-10-01T08:30, not {text!r}"
+            ) from None
+    if field.kind in {"position", "items"}:
+        text = text if text.startswith("[") else f"[{text}]"
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise click.UsageError(f"{field.name} must be a {field.kind}, not {text!r}") from None
+
+
+def _run_verb(path: str, fields: tuple[order_fields.Field, ...]) -> Callable[..., None]:
+    def run(data_dir: Path, as_json: bool, pairs: tuple[str, ...], order_id: str = "", **given: Any) -> None:
+        from .client import Client
+
+        data = {f.name: _value(f, given[f.name]) for f in fields if given[f.name] is not None} | _pairs(pairs)
+        finish(Client.of(data_dir).post(path.format(order_id), data), as_json=as_json)
+
+    return run
+
+
+def _option(field: order_fields.Field) -> Any:
+    needed = f" [needed: {', '.join(field.needed_by)}]" if field.needed_by else ""
+    name = field.name.removesuffix("_ms").replace("_", "-")
+    kind = click.Choice(field.choices) if field.choices else click.STRING
+    return click.option(f"--{name}", field.name, default=None, type=kind, help=field.about + needed)
+
+
+def _add(verb: str, path: str) -> None:
+    fields = order_fields.fields_of(verb)
+    run: Any = _run_verb(path, fields)
+    for field in reversed(fields):
+        run = _option(field)(run)
+    run = json_option(data_option(_SET(run)))
+    if "{}" in path:
+        run = click.argument("order_id")(run)
+    names = dict.fromkeys(f"{row.name.zh} {row.name.en}" for row in order_fields.rows_of(verb))
+    said = "; ".join(names) or "备注 add a remark"
+    command.command(name=verb, help=said)(run)
+
+
+_add("new", "/api/v1/orders")
+for _verb in order_fields.verbs():
+    _add(_verb, f"/api/v1/orders/{{}}/{_verb}")

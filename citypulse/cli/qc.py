@@ -56,6 +56,23 @@ def cadences(settings: QualitySettings, ids: Sequence[str]) -> list[float]:
     return steps
 
 
+def city_quality(path: Path) -> QualitySettings | None:
+    """Return the tests of a whole city, laid over each other by kind of site and site; None for a file without one.
+
+    Raises ConfigError with all problems of the city.
+    """
+    import re
+
+    from citypulse.app import extensions
+    from citypulse.config import load_city
+
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if not re.search(r"^city:", text, re.MULTILINE) or not re.search(r"^ +(site_kinds|sites):", text, re.MULTILINE):
+        return None  # its `quantities` and `sensors` are all there is, and they need no city
+    settings: QualitySettings | None = load_city(path, extensions()).quality
+    return settings
+
+
 def write_rows(out: IO[str], verdicts: Verdicts, ids: Sequence[str]) -> None:
     """Write settled readings as CSV lines: sensor, ISO time, quality, names of the tests that raised it."""
     from citypulse.clock import iso
@@ -145,7 +162,7 @@ def command(
     paths = (*files, *more)
     if not paths:
         raise click.UsageError("没有读数文件 no readings file: give --readings FILE")
-    settings = load_quality(config_path)
+    settings = city_quality(config_path) or load_quality(config_path)
     index = sensors_in(paths)
     ids = list(index)
     stream = QualityStream(QualityControl.of_sensors(settings, ids, cadences(settings, ids)), len(ids))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -29,6 +29,11 @@ BAR = 24
 @click.option(
     "--level", type=click.Choice(["red", "orange", "yellow", "blue"]), help="Which limit [default: the mildest]"
 )
+@click.option(
+    "--side",
+    type=click.Choice(["low", "high"]),
+    help="Which, where the level has a limit on both sides [default: both]",
+)
 @click.option("--alarms-per-day", "per_day_max", type=float, help="Suggest only what stays within this")
 @json_option
 def command(
@@ -43,24 +48,27 @@ def command(
     labels_path: Path | None,
     early_s: float,
     level: str | None,
+    side: str | None,
     per_day_max: float | None,
     as_json: bool,
 ) -> None:
     """Try many places for one limit over recorded readings: alarms a day against incidents caught, with confidence.
 
     With labels the limit that catches most with fewest alarms is suggested; without, the mildest within
-    --alarms-per-day. The patch is printed last.
+    --alarms-per-day. Where a level has limits on both sides, both are tried and share --alarms-per-day evenly. The
+    patch is printed last.
     """
     from citypulse.app import extensions
     from citypulse.config import load_city
     from citypulse.history import FileHistory, OutOfOrderError
-    from citypulse.suggesting import suggest
+    from citypulse.suggesting import patch_of_all, suggest
 
     config = load_city(config_path, extensions())
     labels = None if labels_path is None else labels_in(labels_path, [config])
     with opened((*files, *more), data_dir, store_text, since_ms=since_ms, until_ms=until_ms) as (history, _source):
         options = {
             "level": level,
+            "side": side,
             "labels": labels,
             "per_day_max": per_day_max,
             "early_ms": round(early_s * 1000),
@@ -73,21 +81,33 @@ def command(
                     raise
                 found = suggest(config, rule, history.in_memory(), show=show, **options)  # type: ignore[arg-type]
     if as_json:
-        print_json(
-            {
-                "rule": found.rule.id,
-                "level": found.limit.level.colour,
-                "side": found.limit.side.value,
-                "unit": found.unit,
-                "days": found.days,
-                "readings": found.readings,
-                "points": [asdict(p) for p in found.points],
-                "chosen": found.chosen,
-                "patch": found.patch,
-            }
-        )
+        told = [_as_dict(one) for one in found]
+        # One limit is told as it always was; two have the patch that moves both.
+        print_json(told[0] if len(told) == 1 else {"rule": rule, "limits": told, "patch": patch_of_all(found)})
     else:
-        _print(found)
+        for one in found:
+            _print(one)
+        if patch := patch_of_all(found):
+            click.echo(f"\n建议写入 put this into the configuration:\n\n{patch}", nl=False)
+        if any(one.chosen is None for one in found):
+            click.echo("\n没有建议：给出 --labels 或 --alarms-per-day no suggestion: give --labels or --alarms-per-day")
+
+
+def _as_dict(found: Suggestion) -> dict[str, Any]:
+    from citypulse.suggesting import side_of
+
+    return {
+        "rule": found.rule.id,
+        "level": found.limit.level.colour,
+        "side": found.limit.side.value,
+        "end": side_of(found.limit),
+        "unit": found.unit,
+        "days": found.days,
+        "readings": found.readings,
+        "points": [asdict(p) for p in found.points],
+        "chosen": found.chosen,
+        "patch": found.patch,
+    }
 
 
 def _print(found: Suggestion) -> None:
@@ -121,7 +141,3 @@ def _print(found: Suggestion) -> None:
     if has_labels:
         head += ["捕获 caught (95 %)", "无标注 unlabelled"]
     print_table(head, rows, empty="没有候选 no candidates")
-    if found.patch:
-        click.echo(f"\n建议写入 put this into the configuration:\n\n{found.patch}", nl=False)
-    else:
-        click.echo("\n没有建议：给出 --labels 或 --alarms-per-day no suggestion: give --labels or --alarms-per-day")

@@ -15,6 +15,7 @@ from .extensions import Extensions
 from .files import Document, Reading
 from .inventory import Inventory, text_of, unknown
 from .nodes import Node, Report, Table, did_you_mean, step, walk
+from .order_templates import template_of
 
 _SECRETS = ("password", "secret", "token", "api_key", "apikey", "access_key", "credential")
 
@@ -33,7 +34,7 @@ def set_up_desk(reading: Reading, inventory: Inventory, extensions: Extensions, 
     """Return teams, channels, routes and templates of all documents; problems are noted."""
     desk = Desk()
     for document in reading.documents:
-        _take_teams(document, desk, inventory, report)
+        _take_teams(document, desk, reading, inventory, report)
         _take_channels(document, desk, extensions, report)
         _take_templates(document, desk, report)
     for document in reading.documents:
@@ -46,17 +47,25 @@ def _twice(report: Report, node: Node, what: str, key: str) -> None:
     report.add("E301", node, f"{what} `{key}` is defined twice", "ids are unique over all included files")
 
 
-def _take_teams(document: Document, desk: Desk, inventory: Inventory, report: Report) -> None:
+def _take_teams(document: Document, desk: Desk, reading: Reading, inventory: Inventory, report: Report) -> None:
     table = walk(document.root, ["teams"])
     for key, model in document.model.teams.items():
         node = walk(table, [key])
         check_words(report, node, "domains", model.domains, DOMAINS, "domain")
         check_words(report, node, "areas", model.areas, inventory.areas, "area")
+        declared = dict.fromkeys(reading.declared.get("order_templates", ()))
+        check_words(report, node, "work", model.work, declared, "order template")
         if key in desk.teams:
             _twice(report, _key(table, key), "team", key)
             continue
         desk.teams[key] = Team(
-            id=key, name=text_of(model.name), kind=model.kind, domains=model.domains, areas=model.areas, unit=model.unit
+            id=key,
+            name=text_of(model.name),
+            kind=model.kind,
+            domains=model.domains,
+            areas=model.areas,
+            unit=model.unit,
+            work=model.work,
         )
 
 
@@ -116,13 +125,7 @@ def _take_templates(document: Document, desk: Desk, report: Report) -> None:
         if key in desk.templates:
             _twice(report, _key(table, key), "order template", key)
             continue
-        desk.templates[key] = OrderTemplate(
-            id=key,
-            name=text_of(model.name),
-            checklist=tuple(text_of(t) for t in model.checklist),
-            safety=tuple(text_of(t) for t in model.safety),
-            profile=model.profile or "",
-        )
+        desk.templates[key] = template_of(document, key, model, report)
 
 
 def _check_fail_over(document: Document, reading: Reading, report: Report) -> None:

@@ -19,6 +19,12 @@ Id = Annotated[StrictStr, Field(pattern=ID_PATTERN, max_length=64)]
 Line = Annotated[StrictStr, Field(min_length=1, max_length=2000)]
 Number = Annotated[float, Field(strict=True)]
 LevelName = Literal["red", "orange", "yellow", "blue"]
+LimitLevel = Literal["all", "red", "orange", "yellow", "blue"]
+CLOCK_KEYS = {  # as written in YAML → the clock's name (domain.md 2.5)
+    "file": "T1", "verify": "T1b", "dispatch": "T2", "accept": "T3", "arrive": "Tsite", "handle": "T4", "check": "T5",
+    "acknowledge": "Tack", "close": "Tclose",
+}  # fmt: skip
+ClockKey = Literal["file", "verify", "dispatch", "accept", "arrive", "handle", "check", "acknowledge", "close"]
 
 
 def _amount(value: Any) -> Any:
@@ -31,6 +37,11 @@ Amount = Annotated[
     Any,
     BeforeValidator(_amount),
     WithJsonSchema({"type": ["string", "number"], "description": "a number with its unit, e.g. `15 cm`"}),
+]
+TimeLimitText = Annotated[
+    Any,
+    BeforeValidator(_amount),
+    WithJsonSchema({"type": "string", "description": "e.g. `90 min`, `4 working hours`, `7 working days`"}),
 ]
 Duration = Annotated[
     Any,

@@ -15,15 +15,18 @@ from .budget_schema import BudgetIn
 from .causes_schema import Causes, StormIn
 from .forms import (
     Amount,
+    ClockKey,
     DomainWords,
     Duration,
     Id,
     KindWords,
     LevelName,
+    LimitLevel,
     Line,
     Number,
     ShortForm,
     TextIn,
+    TimeLimitText,
     Words,
     several,
     words_schema,
@@ -208,6 +211,7 @@ class TeamIn(Strict):
     domains: DomainWords = ()
     areas: Words = ()
     unit: Line
+    work: Words = Field(default=(), description="a crew's lines of business: order templates; all, when left out")
 
 
 class ChannelIn(Strict):
@@ -231,6 +235,16 @@ class RouteIn(Strict):
     chain: Words = Field(default=(), description="escalation chains; the first that wants an alarm takes it")
 
 
+class OrderStepIn(Strict):
+    """One of several limits in one order, e.g. stop the works in 4 working hours, demolish in 20 working days."""
+
+    what: ClassVar[str] = "order step"
+    id: Id
+    name: TextIn
+    within: TimeLimitText
+    after: Id | None = Field(default=None, description="its clock starts when this step is finished; else at dispatch")
+
+
 class OrderTemplateIn(Strict):
     """What an order tells the crew."""
 
@@ -239,6 +253,9 @@ class OrderTemplateIn(Strict):
     checklist: tuple[TextIn, ...] = ()
     safety: tuple[TextIn, ...] = ()
     profile: Line | None = None
+    checklist_required: StrictBool = False
+    timers: dict[LimitLevel, dict[ClockKey, TimeLimitText]] = Field(default_factory=dict)
+    steps: tuple[OrderStepIn, ...] = Field(default=(), max_length=20)
 
 
 class SelectorIn(Strict):

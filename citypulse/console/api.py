@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
+from alerts import order_fields
 from citypulse.clock import iso
 from citypulse.errors import CityError
 from citypulse.evidence import references
@@ -48,6 +49,7 @@ class Route:
     query: tuple[tuple[str, str, str], ...] = ()  # name, type, description
     answers: str = "object"  # object | array | csv | picture
     takes: str = "object"  # object | picture: what a change carries
+    forms: tuple[str, ...] = ()  # verbs of orders whose data it takes (alerts.order_fields)
 
 
 def whole(request: Request, name: str, default: int, *, most: int) -> int:
@@ -347,7 +349,8 @@ ROUTES: tuple[Route, ...] = (
             *_PAGE,
         ),
     ),
-    Route(method="POST", path="/api/v1/orders", summary="Report by hand", handler=new_order, is_change=True),
+    Route(method="POST", path="/api/v1/orders", summary="Report by hand", handler=new_order, is_change=True,
+          forms=("new",)),
     Route(method="GET", path="/api/v1/orders/{id}", summary="Show one work order", handler=one_order),
     Route(
         method="POST",
@@ -355,6 +358,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Accept, arrive, report, check, close … an order",
         handler=order_verb,
         is_change=True,
+        forms=order_fields.verbs(),
     ),
     Route(
         method="GET",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from alerts import order_fields
+
 from .api import Route
 from .routes import ROUTES
 
@@ -61,10 +63,47 @@ def _operation(route: Route, *, reads_need_token: bool) -> dict[str, Any]:
                 "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in PICTURES},
             }
             return operation
-        operation["requestBody"] = {
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Command"}}},
-        }
+        schema = {"$ref": "#/components/schemas/Command"}
+        if route.forms:
+            operation["description"] = "\n\n".join(_told(verb) for verb in route.forms)
+            schema = {"anyOf": [*({"$ref": f"#/components/schemas/order.{v}"} for v in route.forms), schema]}
+        operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
     return operation
+
+
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    "photo": {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"},
+    "position": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
+    "items": {"type": "array", "items": {"type": "integer", "minimum": 1}},
+    "proof": {
+        "type": "object",
+        "required": ["photo", "lat", "lon"],
+        "properties": {"photo": {"type": "string"}, "lat": {"type": "number"}, "lon": {"type": "number"}},
+    },
+}
+
+
+def _told(verb: str) -> str:
+    """Say of one verb who may use it, in which states, and what each has to say."""
+    rows = order_fields.rows_of(verb)
+    who = sorted({r for row in rows for r in row.roles if r != "system"}) or ["everyone"]
+    states = dict.fromkeys(s.name for row in rows for s in row.sources)
+    needs = [f"{f.name} ({', '.join(f.needed_by)})" for f in order_fields.fields_of(verb) if f.needed_by]
+    said = f"`{verb}`: {', '.join(who)}"
+    said += f"; in {', '.join(states)}" if states else ""
+    return said + (f"; needs {', '.join(needs)}" if needs else "; needs nothing")
+
+
+def _form(verb: str) -> dict[str, Any]:
+    properties: dict[str, Any] = {"command_id": {"type": "string", "maxLength": 200}}
+    for field in order_fields.fields_of(verb):
+        schema = dict(_SCHEMAS.get(field.kind, {"type": field.kind}))
+        if field.choices:
+            schema["enum"] = list(field.choices)
+        properties[field.name] = schema | {"description": field.about}
+    required = list(order_fields.always_needed(verb))
+    form = {"type": "object", "description": _told(verb), "properties": properties}
+    return form | ({"required": required} if required else {})
 
 
 def document(*, reads_need_token: bool) -> dict[str, Any]:
@@ -85,6 +124,7 @@ def document(*, reads_need_token: bool) -> dict[str, Any]:
                     "properties": {"command_id": {"type": "string", "maxLength": 200}},
                     "additionalProperties": True,
                 },
+                **{f"order.{verb}": _form(verb) for verb in ("new", *order_fields.verbs())},
                 "Answer": {
                     "type": "object",
                     "required": ["ok"],

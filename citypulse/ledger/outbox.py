@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from citypulse.model import Notice, NoticeKind, Priority
 
 from . import schema as s
-from .outbox_rows import LeasedNotice, Standing, Waiting, is_free, overtaken, unwanted
+from .outbox_rows import EARLIER, WAITING, LeasedNotice, Standing, Waiting, is_free, overtaken, unwanted
 from .sqlite import Reader, Writer, insert_new
 
 PASSES_MAX: Final = 4  # of one lease over rows that turn out to be overtaken
@@ -37,7 +37,7 @@ class Outbox:
 
     def waiting(self, now_ms: int, channel: str, limit: int) -> list[Waiting]:
         """Return at most `limit` notices that `channel` may send now, most serious and oldest first; writes nothing."""
-        w = s.outbox.alias("waiting")
+        w = WAITING
         alarm, order = s.alarm.c, s.work_order.c
         domain = sa.func.coalesce(
             sa.select(alarm.domain).where(alarm.id == w.c.subject).scalar_subquery(),
@@ -89,7 +89,7 @@ class Outbox:
         "cleared" while "raised" may still be on its way. `channels` limits the choice, so that one dead channel does
         not hold the others up.
         """
-        w = s.outbox.alias("waiting")
+        w = WAITING
         chosen = sa.select(w.c.id).where(*is_free(w.c, now_ms)).order_by(w.c.level, w.c.id).limit(limit)
         if channels is not None:
             chosen = chosen.where(w.c.via.in_(list(channels)))
@@ -106,7 +106,7 @@ class Outbox:
     def _lease(
         self, connection: sa.Connection, ids: list[int], now_ms: int, lease_ms: int, digest: str
     ) -> list[LeasedNotice]:
-        w = s.outbox.alias("waiting")
+        w = WAITING
         free = sa.select(w.c.id).where(w.c.id.in_(ids), *is_free(w.c, now_ms))
         take = (
             sa.update(s.outbox)
@@ -162,7 +162,7 @@ class Outbox:
         """
         if not leased:
             return {}
-        e, a = s.outbox.alias("earlier"), s.alarm.c
+        e, a = EARLIER, s.alarm.c
         same = (e.c.subject == _o.subject, e.c.channel == _o.channel, e.c.target == _o.target, e.c.id < _o.id)
 
         def reached(by: Any, *where: Any) -> Any:

@@ -13,6 +13,10 @@ from . import schema as s
 
 CALLS: Final = (NoticeKind.RAISED.value, NoticeKind.WORSENED.value)
 _o = s.outbox.c
+# Made once: an alias lists its columns anew each time it is made, which cost more than the queries.
+WAITING: Final = s.outbox.alias("waiting")
+EARLIER: Final = s.outbox.alias("earlier")
+LATER: Final = s.outbox.alias("later")
 _IS_WAITING: Final = "waiting." + s.WAITING
 
 
@@ -78,7 +82,7 @@ def unwanted(subject_kind: str, kind: NoticeKind, is_acked: Any, is_hidden: Any,
 
 def is_free(w: Any, now_ms: int) -> tuple[sa.ColumnElement[bool], ...]:
     """The rows of `waiting` that are due, and first of their subject for their channel and target."""
-    earlier = s.outbox.alias("earlier").c
+    earlier = EARLIER.c
     is_first = ~sa.exists().where(
         earlier.subject == w.subject,
         earlier.channel == w.channel,
@@ -98,7 +102,7 @@ def overtaken() -> sa.Update:
 
     An end overtakes nothing: what came and went unseen still has to be acknowledged, so it is told whole.
     """
-    later = s.outbox.alias("later")
+    later = LATER
     is_overtaken = sa.exists().where(
         later.c.subject == _o.subject,
         later.c.channel == _o.channel,

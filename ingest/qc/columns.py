@@ -98,7 +98,7 @@ def in_lines(fields: Sequence[tuple[Any, ...]]) -> np.dtype[Any]:
     """Return a record of these fields that is filled up to whole cache lines."""
     packed = np.dtype(list(fields), align=True)
     names = list(packed.names or ())
-    inside = packed.fields or {}
+    inside: Any = packed.fields
     return np.dtype(
         {
             "names": names,

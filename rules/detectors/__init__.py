@@ -22,6 +22,7 @@ from .sudden_change import SUDDEN_CHANGE
 from .surprise import SURPRISE
 from .threshold import THRESHOLD
 from .water_class import BLACK_ODOROUS_WATER, WATER_CLASS
+from .weekly_change import WEEKLY_CHANGE
 
 DETECTORS: dict[str, Detector] = {
     "threshold": THRESHOLD,
@@ -34,6 +35,7 @@ DETECTORS: dict[str, Detector] = {
     "forecast": FORECAST,
     "sudden_change": SUDDEN_CHANGE,
     "cumulative_rate": CUMULATIVE_RATE,
+    "weekly_change": WEEKLY_CHANGE,
     "absence": ABSENCE,
     "neighbours": NEIGHBOURS,
     "rain_context": RAIN_CONTEXT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from dataclasses import dataclass, field, replace
@@ -62,7 +63,12 @@ ADA = Actor(name="Ada", role="crew", unit="pumps")
 CHEN = Actor(name="Chen", role="checker", unit="inspection")
 SUP = Actor(name="Sun", role="supervisor", unit="bureau")
 
-REPAIR = {"photo_before": "sha256:aa", "photo_after": "sha256:bb", "action": "pump-out"}
+def photo(word: str) -> str:
+    """The name a picture of this word would be kept by."""
+    return "sha256:" + hashlib.sha256(word.encode()).hexdigest()
+
+
+REPAIR = {"photo_before": photo("before"), "photo_after": photo("after"), "action": "pump-out"}
 
 
 def text(word: str) -> Text:

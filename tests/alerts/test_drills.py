@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from alerts.kpi import courses, of_alarms
 from alerts.scoring import score
-from citypulse.model import Condition, Drills, OrderState, Person, Route
+from citypulse.model import Condition, Drills, OrderState, Person, Route, StormPlan
 from tests.alerts.cast import ADA, CHEN, DUTY, HERE, LEAD, T0, YELLOW, World, city, text
 
 OUTSIDER = Person(id="desk", name=text("outside"), role="duty", is_outside=True)
@@ -184,3 +184,29 @@ def test_a_crew_takes_part_by_the_drills_channel():
     world = World(replace(base, routes=(*base.routes, crew_way)))
     start(world)
     assert {n.target for n in world.ledger.notices} == {"desk", "pumps"}
+
+
+def test_what_a_drill_says_is_marked_and_kept_to_the_drills_channels():
+    world = World(a_city(drills=Drills(channels=("board", "phone"), longest_s=7_200.0)))
+    start(world)
+    world.raises(level=YELLOW)
+    drilled = [n for n in world.ledger.notices if n.title.startswith("[演练]")]
+    real = [n for n in world.ledger.notices if not n.title.startswith("[演练]")]
+    assert {n.subject_kind for n in drilled} == {"alarm", "order"}
+    assert all(n.is_exercise and n.only_by == ("board", "phone") for n in drilled)
+    assert real
+    assert not any(n.is_exercise or n.only_by for n in real)
+
+
+def test_in_a_storm_a_drill_is_told_at_once_and_by_itself_and_counts_for_nothing():
+    world = World(a_city(storm=StormPlan(starts_above=1, ends_below=1, officers=(("desk", 1),))))
+    world.raises("mill.depth2", level=YELLOW)
+    world.raises("weir.do", level=YELLOW, rule_id="low-oxygen")
+    assert world.ledger.storms["desk"].is_on
+    assert any(n.may_wait for n in world.ledger.notices)
+    counted = world.ledger.storms["desk"]
+    start(world)
+    drilled = [n for n in world.ledger.notices if n.is_exercise]
+    assert drilled
+    assert not any(n.may_wait or n.group for n in drilled)
+    assert world.ledger.storms["desk"] == counted

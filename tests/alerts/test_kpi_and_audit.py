@@ -8,7 +8,7 @@ from alerts import chatter
 from alerts.audit import Record, findings
 from alerts.kpi import Indicator, courses, of_alarms, of_orders, report
 from citypulse.model import Command
-from tests.alerts.cast import ADA, CHEN, DUTY, LEAD, RED, REPAIR, T0, YELLOW, World
+from tests.alerts.cast import ADA, CHEN, DUTY, LEAD, RED, REPAIR, T0, YELLOW, World, photo
 
 
 def closed_order(world: World) -> str:
@@ -125,7 +125,7 @@ def test_a_closing_without_sensors_is_shown():
     world.clears()
     world.does(CHEN, "order.check", order)
     world.wait(3 * 3600)
-    world.does(CHEN, "order.close", order, proof={"photo": "sha256:x", "lat": 30.0, "lon": 120.0})
+    world.does(CHEN, "order.close", order, proof={"photo": photo("proof"), "lat": 30.0, "lon": 120.0})
     assert asked(world) == {"closed_without_sensors": [order]}
 
 
@@ -136,7 +136,7 @@ def test_an_extension_in_the_last_minutes_and_a_repair_in_no_time_are_shown():
     world.does(ADA, "order.accept", order)
     world.wait((world.order().due_ms - world.now_ms) / 1000 - 300)
     world.does(LEAD, "order.extend", order, reason="parts")
-    world.does(ADA, "order.arrive", order)
+    world.does(ADA, "order.arrive", order, position=[30.2, 120.1])
     world.wait(5)
     world.does(ADA, "order.report", order, **REPAIR)
     assert asked(world) == {"late_extension": [order], "too_quick_a_repair": [order]}

@@ -20,6 +20,7 @@ from tests.alerts.cast import (
     YELLOW,
     World,
     city,
+    photo,
 )
 
 MONDAY_EVENING = T0 + 32 * 3_600_000  # the stories begin on a Sunday at ten; a yellow order has one working day
@@ -91,7 +92,7 @@ def test_a_check_passed_early_closes_when_the_sensors_agree():
     world, order = fed_back()
     world.clears()
     world.does(CHEN, "order.check", order)
-    world.does(CHEN, "order.pass", order, photo="sha256:cc")
+    world.does(CHEN, "order.pass", order, photo=photo("check"))
     assert world.order().state is OrderState.CHECKING
     world.readings("mill.depth", 36)
     assert world.order().state is OrderState.CLOSED
@@ -159,7 +160,7 @@ def test_missing_data_never_closes_an_order_and_asks_for_a_persons_proof_once():
     assert len([n for n in world.ledger.notices if "人工举证" in n.title]) == 1
     refused = world.asks(CHEN, "order.close", order)
     assert 'give "proof": {photo, lat, lon}' in refused.message
-    world.does(CHEN, "order.close", order, proof={"photo": "sha256:dd", "lat": 30.2, "lon": 120.1})
+    world.does(CHEN, "order.close", order, proof={"photo": photo("proof"), "lat": 30.2, "lon": 120.1})
     assert world.order().state is OrderState.CLOSED
 
 
@@ -314,7 +315,7 @@ def test_a_report_without_evidence_is_refused():
     world.raises(level=YELLOW)
     order = world.order().id
     world.does(ADA, "order.accept", order)
-    world.does(ADA, "order.arrive", order)
+    world.does(ADA, "order.arrive", order, position=[30.2, 120.1])
     refused = world.asks(ADA, "order.report", order, photo_before="x")
     assert refused.code == "bad_data"
     assert "needs photo_after, action" in refused.message
@@ -512,7 +513,7 @@ def test_a_slow_sensor_is_given_a_window_of_three_readings():
     world.does(DUTY, "order.dispatch", order, team="waterworks")
     who = Actor(name="Wu", role="crew", unit="waterworks")
     world.does(who, "order.accept", order)
-    world.does(who, "order.arrive", order)
+    world.does(who, "order.arrive", order, position=[30.2, 120.1])
     world.does(who, "order.report", order, **REPAIR)
     world.clears("weir.do", "low-oxygen")
     world.readings("weir.do", 40, every_s=300)

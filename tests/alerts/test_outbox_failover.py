@@ -244,3 +244,37 @@ def test_a_failed_notice_that_is_revived_goes_by_its_own_channel_again(room):
     assert room.ledger.outbox.revive(row.id, now_ms=room.now_ms)
     room.after(0)
     assert room.phones["robot"].heard == [("a1", "raised")]
+
+# ── drills ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_drills_notice_moves_on_only_to_a_channel_of_the_drill(room):
+    room.phones["robot"].error = refused()
+    room.raises("a1", TOLD, is_exercise=True, only_by=("robot", "mail"))
+    for _ in range(4):
+        room.after(0)
+    assert not room.phones["sms"].tried, "sms is nearer in the order, and none of the drill's"
+    assert room.phones["mail"].heard == [("a1", "raised")]
+
+
+@pytest.mark.parametrize("only_by", [("robot",), ()], ids=["its own channel", "no channel named"])
+def test_a_drills_notice_rather_fails_than_leaves_its_channels(room, only_by):
+    room.phones["robot"].error = away()
+    room.raises("a1", TOLD, is_exercise=True, only_by=only_by)
+    room.raises("a2", TOLD)
+    room.run(7_200, 60)
+    assert [s for p in ("sms", "mail") for s, _ in room.phones[p].heard] == ["a2"]
+    (row,) = [r for r in room.ledger.outbox_rows() if r.notice.subject == "a1"]
+    assert row.state in {"failed", "dead"}
+    assert row.last_error
+
+
+def test_the_mark_of_a_drill_outlives_a_restart(room):
+    room.phones["robot"].error = away()
+    room.raises("a1", TOLD, is_exercise=True, only_by=("robot",))
+    room.after(0)
+    room.restart()
+    room.phones["robot"].error = away()
+    room.run(600, 10)
+    assert not room.phones["sms"].tried
+    assert not room.phones["mail"].tried

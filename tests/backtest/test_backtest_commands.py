@@ -191,8 +191,10 @@ def test_a_suggestion_catches_the_labelled_floods_and_its_patch_loads(world: Pat
 def test_without_labels_a_suggestion_needs_to_know_how_many_alarms_are_bearable(world: Path) -> None:
     options = ["--config", world / "city.yaml", "--readings", world / "readings.csv", "--json"]
     assert json.loads(call("suggest", "depth", *options).stdout)["patch"] == ""
-    bounded = json.loads(call("suggest", "depth", *options, "--alarms-per-day", 1.5).stdout)
-    assert bounded["points"][bounded["chosen"]]["per_day"] <= 1.5
+    bounded = json.loads(call("suggest", "depth", *options, "--alarms-per-day", 2.5).stdout)
+    assert bounded["points"][bounded["chosen"]]["per_day"] <= 2.5
+    # One a day would need yellow beyond orange, which would alarm at orange all the same.
+    assert json.loads(call("suggest", "depth", *options, "--alarms-per-day", 1.5).stdout)["patch"] == ""
     wrong = call("suggest", "dept", *options)
     assert "did you mean 'depth'" in str(wrong.exception)
 

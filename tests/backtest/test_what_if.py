@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from citypulse.model import CityConfig, ReadingBatch
 from citypulse.store import open_store
 from citypulse.store.ordering import in_order
 from rules.backtest import Change, differences
-from rules.whatif import select
+from rules.report import Ran
+from rules.whatif import ALL_ALARMS, BY_LANE, NO_ALARMS, TELLING_ONLY, select
 from tests.support import small_city
 
 BASE_MS = 1_767_542_400_000
@@ -124,8 +126,6 @@ def key(outcome: Outcome, told: frozenset[tuple[str, str]]) -> list[object]:
 
 
 def _bare(o: object) -> object:
-    from dataclasses import replace
-
     return replace(o, peak=0.0 if o.peak != o.peak else o.peak)  # type: ignore[attr-defined,type-var]
 
 
@@ -172,6 +172,60 @@ def test_a_change_for_one_sensor_reads_its_own_gateway_only(tmp_path: Path) -> N
     assert selection.sensors == {s.id for s in old.sensors if s.gateway == gateway}
     assert selection.differs == {("depth", "u-000002.depth")}
     assert not selection.whole
+
+
+def test_every_part_of_a_configuration_has_its_place_in_the_comparison() -> None:
+    known = [*BY_LANE, *ALL_ALARMS, *TELLING_ONLY, *NO_ALARMS]
+    assert sorted(known) == sorted(f.name for f in fields(CityConfig))
+
+
+@pytest.mark.parametrize("section", ["storm", "windows", "quality", "timezone", "sites", "gateways", "quantities"])
+def test_a_difference_that_may_change_any_alarm_runs_every_rule_and_the_report_says_why(
+    section: str, tmp_path: Path
+) -> None:
+    old = loaded(tmp_path, "old")
+    new = changed(old, section)
+    selection = select(new, old)
+    assert selection.whole == (section,)
+    assert selection.sensors == {s.id for s in old.sensors}
+    assert {rule for rule, _ in selection.told} == {rule.id for rule in old.rules}
+    said = Ran(differ=(), reached=(), needed=(), whole=selection.whole).said
+    assert section in said.zh
+    assert f"{section} differ, which may change any alarm" in said.en
+
+
+@pytest.mark.parametrize("section", ["routes", "teams", "chains", "templates", "channels", "people", "rotas"])
+def test_a_difference_in_who_is_told_is_named_and_not_called_no_difference(section: str, tmp_path: Path) -> None:
+    old = loaded(tmp_path, "old")
+    selection = select(changed(old, section), old)
+    assert selection.whole == ()
+    assert selection.unjudged == (section,)
+    said = Ran(differ=(), reached=(), needed=(), unjudged=selection.unjudged).said
+    assert f"{section} differ too" in said.en
+    assert section in said.zh
+
+
+def changed(config: CityConfig, section: str) -> CityConfig:
+    """Return a city in which one section differs: anything of it will do for the comparison."""
+    now = getattr(config, section)
+    if section == "storm":
+        other: object = replace(now, starts_above=now.starts_above + 1)
+    elif section == "timezone":
+        other = "Asia/Urumqi"
+    elif section == "quality":
+        other = {"spike": {}} if now is None else None
+    elif isinstance(now, dict):
+        other = {**now, "another": next(iter(now.values()), "another")}
+    else:
+        other = (*now, *(now[:1] or ("another",)))
+    return replace(config, **{section: other})
+
+
+def test_where_a_rule_is_written_makes_no_difference(tmp_path: Path) -> None:
+    old = loaded(tmp_path, "old")
+    moved = loaded(tmp_path, "a-file-of-another-name")
+    selection = select(moved, old)
+    assert (selection.told, selection.whole, selection.unjudged) == (frozenset(), (), ())
 
 
 def test_identical_configurations_need_no_reading(tmp_path: Path) -> None:

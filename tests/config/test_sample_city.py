@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from citypulse.app import extensions as extensions_in_force
 from citypulse.config import Extensions, inspect_city, load_city
 from citypulse.config.check import Loaded
 from citypulse.domains import DOMAINS
 from citypulse.model import Priority
 from ingest.codecs import CODECS
+from ingest.qc.settings import QualitySettings
 from rules.detectors import DETECTORS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,6 +30,7 @@ def real(extensions: Extensions) -> Extensions:
         detectors={name: d.settings for name, d in DETECTORS.items()},
         codecs=frozenset(CODECS),
         channels=extensions.channels,
+        quality=QualitySettings,
     )
 
 
@@ -165,3 +170,24 @@ rules:
     file.write_text(rule.format(base=base), encoding="utf-8")
     found = [d for d in inspect_city(file, real).diagnostics if d.code == "W201"]
     assert ["`reaches` 2700 cm lies outside" in str(d) for d in found] == [True]
+
+
+def test_its_examples_of_channels_hold_when_their_mark_is_taken_away(tmp_path: Path) -> None:
+    text = SAMPLE.read_text(encoding="utf-8")
+    names = "dingtalk|wecom|feishu|sms|voice|mail|hook"
+    text = re.sub(rf"^  # (public_url: .*|(?:{names}):)$", r"  \1", text, flags=re.MULTILINE)
+    text = re.sub(r"^  #   (kind: \w+|settings: \{.*)$", r"    \1", text, flags=re.MULTILINE)
+    city = tmp_path / "sensors.yaml"
+    city.write_text(text, encoding="utf-8")
+    config = load_city(city, extensions_in_force())
+    kinds = {"log", "dingtalk", "wecom", "feishu", "sms", "voice", "mail", "webhook"}
+    assert {c.kind for c in config.channels.values()} == kinds
+    assert config.public_url.startswith("https://")
+
+
+def test_quality_control_leaves_what_saves_lives_alone(sample: Loaded) -> None:
+    """A suspect reading raises nothing by default: no test may call high water or gas suspect."""
+    assert sample.city is not None
+    tested = set(sample.city.quality.quantities) | {s.rpartition(".")[2] for s in sample.city.quality.sensors}
+    domains = {s.quantity: s.domain for s in sample.city.sensors}
+    assert {domains[quantity] for quantity in tested} == {"water"}
