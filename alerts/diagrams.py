@@ -14,7 +14,7 @@ from citypulse.model import Condition, InhibitScope, OrderState, Priority
 from .escalation import WAITS_S
 from .guards import REJECT_CODES
 from .lifecycle import ALARM_ROWS, ALARM_VERBS, LETTERS, Regions, letter, step_alarm
-from .order_table import ENDS, OPEN_STATES, ORDER_ROWS, STATE_NAMES, OrderRow
+from .order_table import ENDS, NOTICE_ROWS, OPEN_STATES, ORDER_ROWS, STATE_NAMES, OrderRow
 from .sla import CLOCK_NAMES, LAMPS, LIMITS, lamp_name, limit_text
 from .texts import span
 
@@ -136,7 +136,8 @@ def page() -> str:
         [
             "# The life of an alarm and of a work order",
             "",
-            "Drawn from the tables in `alerts/lifecycle.py` by `python -m alerts.diagrams`; do not edit by hand.",
+            "Drawn from the tables in `alerts/lifecycle.py` and `alerts/order_table.py` by `python -m alerts.diagrams`;",
+            "do not edit by hand.",
             "The tables are what runs: a step that is not in them does not happen.",
             "",
             "## Alarms",
@@ -185,13 +186,20 @@ def page() -> str:
             "|---|---|---|---|---|---|---|---|",
             *(_order_line(row) for row in ORDER_ROWS),
             "",
+            "A *notice* (抄告) must only be acknowledged; its table is short:",
+            "",
+            "| # | | Verb | From | To | Roles | Asks for | Clocks |",
+            "|---|---|---|---|---|---|---|---|",
+            *(_order_line(row) for row in NOTICE_ROWS),
+            "",
             f"Reasons for not filing: {', '.join(f'`{c}`' for c in REJECT_CODES)}.",
             "",
             "### Clocks",
             "",
             "Our proposal; no national figures exist. A working day has eight hours; `alerts/workdays.py` holds the",
-            "public holidays. T4 stands still while an order is deferred or suspended; a rework gets half of T4, at",
-            "most a day; on-time figures use the first deadline.",
+            "public holidays. T4 and the clocks of an order's own steps stand still while it is deferred or suspended;",
+            "a rework gets half of T4, at most a day of its own kind; on-time figures use the original deadline.",
+            "A template may set other limits, and steps with clocks of their own: [orders.md](orders.md).",
             "",
             "| Clock | red | orange | yellow | blue |",
             "|---|---|---|---|---|",

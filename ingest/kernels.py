@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -21,6 +22,20 @@ LIVE, HISTORY = int(Lane.LIVE), int(Lane.HISTORY)
 QUARANTINED, DUPLICATE = int(Lane.QUARANTINED), int(Lane.DUPLICATE)
 GOOD, FAIL, MISSING = int(Quality.GOOD), int(Quality.FAIL), int(Quality.MISSING)
 
+KNOWN = np.dtype(
+    [
+        ("scale", np.float64),  # settings
+        ("offset", np.float64),
+        ("low", np.float64),
+        ("high", np.float64),
+        ("newest_ms", np.int64),  # memory: the newest LIVE reading
+        ("newest", np.float64),
+        ("newest_received_ms", np.int64),
+        ("spare", np.int64),
+    ]
+)
+"""What grading needs of one sensor, in one cache line."""
+
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def base_quality(value: float, lane: int, low: float, high: float) -> int:
@@ -38,42 +53,36 @@ def grade(
     time_ms: I64,
     value: F64,
     received_ms: I64,
-    scale: F64,
-    offset: F64,
-    low: F64,
-    high: F64,
-    newest_ms: I64,
-    newest: F64,
-    newest_received_ms: I64,
+    known: NDArray[Any],
     quality: U8,
     lane: U8,
 ) -> int:
     """Grade readings in order of arrival, one by one, so that how they are cut into batches cannot matter.
 
-    value: raw in, calibrated out · newest_*: by sensor, advanced by LIVE readings · quality, lane: out.
+    value: raw in, calibrated out · known: by sensor, advanced by LIVE readings · quality, lane: out.
     Returns the number of conflicts: duplicates that disagree with the value kept first.
     """
     conflicts = 0
     for i in range(len(sensor)):
-        s = sensor[i]
-        x = value[i] * scale[s] + offset[s]
+        own = known[sensor[i]]
+        x = value[i] * own["scale"] + own["offset"]
         t = time_ms[i]
         value[i] = x
         if t - received_ms[i] > FUTURE_MS:
             found = QUARANTINED
-        elif t > newest_ms[s]:
+        elif t > own["newest_ms"]:
             found = LIVE
-            newest_ms[s] = t
-            newest[s] = x
-            newest_received_ms[s] = received_ms[i]
-        elif t < newest_ms[s]:
+            own["newest_ms"] = t
+            own["newest"] = x
+            own["newest_received_ms"] = received_ms[i]
+        elif t < own["newest_ms"]:
             found = HISTORY
         else:
             found = DUPLICATE
-            if x != newest[s] and not (math.isnan(x) and math.isnan(newest[s])):
+            if x != own["newest"] and not (math.isnan(x) and math.isnan(own["newest"])):
                 conflicts += 1
         lane[i] = found
-        quality[i] = base_quality(x, found, low[s], high[s])
+        quality[i] = base_quality(x, found, own["low"], own["high"])
     return conflicts
 
 
@@ -84,18 +93,14 @@ def regrade(
     value: F64,
     received_ms: I64,
     lane: U8,
-    low: F64,
-    high: F64,
-    newest_ms: I64,
-    newest: F64,
-    newest_received_ms: I64,
+    known: NDArray[Any],
     quality: U8,
 ) -> None:
     """Advance the state as `grade` did when these readings, calibrated and with their lanes, were new."""
     for i in range(len(sensor)):
-        s = sensor[i]
+        own = known[sensor[i]]
         if lane[i] == LIVE:
-            newest_ms[s] = time_ms[i]
-            newest[s] = value[i]
-            newest_received_ms[s] = received_ms[i]
-        quality[i] = base_quality(value[i], lane[i], low[s], high[s])
+            own["newest_ms"] = time_ms[i]
+            own["newest"] = value[i]
+            own["newest_received_ms"] = received_ms[i]
+        quality[i] = base_quality(value[i], lane[i], own["low"], own["high"])

@@ -94,12 +94,14 @@ class Grader:
 
     def __init__(self, registry: Registry, control: QualityControl | None = None) -> None:
         """Start without memory. `control` adds tests after the range check."""
-        self._registry = registry
         self._control = control
-        n = len(registry.table)
-        self.newest_ms: NDArray[np.int64] = np.full(n, kernels.NEVER, np.int64)
-        self.newest: NDArray[np.float64] = np.full(n, np.nan)
-        self.newest_received_ms: NDArray[np.int64] = np.zeros(n, np.int64)
+        self._known = np.zeros(len(registry.table), kernels.KNOWN)
+        for name in ("scale", "offset", "low", "high"):
+            self._known[name] = getattr(registry, name)
+        self._known["newest_ms"], self._known["newest"] = kernels.NEVER, np.nan
+        self.newest_ms: NDArray[np.int64] = self._known["newest_ms"]  # views: by sensor, as `state` names them
+        self.newest: NDArray[np.float64] = self._known["newest"]
+        self.newest_received_ms: NDArray[np.int64] = self._known["newest_received_ms"]
         # Compiled (or loaded from its cache) here and now, so that the first tick does not wait for it.
         nothing = ReadingBatch.empty()
         self.grade(nothing.sensor, nothing.time_ms, nothing.value, nothing.received_ms)
@@ -119,11 +121,7 @@ class Grader:
         """
         n = len(sensor)
         quality, lane = np.empty(n, np.uint8), np.empty(n, np.uint8)
-        r = self._registry
-        conflicts = kernels.grade(
-            sensor, time_ms, value, received_ms, r.scale, r.offset, r.low, r.high,
-            self.newest_ms, self.newest, self.newest_received_ms, quality, lane,
-        )  # fmt: skip
+        conflicts = kernels.grade(sensor, time_ms, value, received_ms, self._known, quality, lane)
         batch = ReadingBatch(
             sensor=sensor, time_ms=time_ms, value=value, quality=quality, lane=lane, received_ms=received_ms
         )
@@ -137,11 +135,7 @@ class Grader:
     def replay(self, batch: ReadingBatch) -> None:
         """Advance the memory by a batch that was graded before, exactly as grading it did."""
         quality = np.empty(len(batch), np.uint8)
-        r = self._registry
-        kernels.regrade(
-            batch.sensor, batch.time_ms, batch.value, batch.received_ms, batch.lane, r.low, r.high,
-            self.newest_ms, self.newest, self.newest_received_ms, quality,
-        )  # fmt: skip
+        kernels.regrade(batch.sensor, batch.time_ms, batch.value, batch.received_ms, batch.lane, self._known, quality)
         if self._control is not None:
             self._control.apply(replace(batch, quality=quality))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from citypulse.model import Gap, Gateway, Rule, SensorTable, Side, Site
 
-from . import kernels, watchdogs
+from . import kernels, latch, watchdogs
 from .detector import Detector, Layout
 from .doors import doors_of
 from .fanout import FEED
@@ -25,12 +25,12 @@ Array = NDArray[Any]
 GAP_CADENCES = 3  # event time without a sample beyond this many cadences is a loss of data (alarms.md 8)
 
 _SIDES = {
-    Side.AT_LEAST: kernels.AT_LEAST,
-    Side.ABOVE: kernels.ABOVE,
-    Side.BELOW: kernels.BELOW,
-    Side.AT_MOST: kernels.AT_MOST,
+    Side.AT_LEAST: latch.AT_LEAST,
+    Side.ABOVE: latch.ABOVE,
+    Side.BELOW: latch.BELOW,
+    Side.AT_MOST: latch.AT_MOST,
 }
-_GAPS = {Gap.RESET: kernels.RESET, Gap.HOLD: kernels.HOLD, Gap.RAISE: kernels.RAISE_ON_LOSS}
+_GAPS = {Gap.RESET: latch.RESET, Gap.HOLD: latch.HOLD, Gap.RAISE: latch.RAISE_ON_LOSS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

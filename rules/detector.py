@@ -2,7 +2,7 @@
 
 A *lane* is one rule on one scope (a sensor, a site, a gateway). A detector brings its settings model, a
 layout (its parameters and its memory, one row per lane) and a kernel that writes the feature of every sample.
-The rule's limits, deadbands, delays and gap policy are applied to that feature by `rules.kernels.latch`, the
+The rule's limits, deadbands, delays and gap policy are applied to that feature by `rules.latch`, the
 same for every detector. docs/extend/detector.md shows how to write one.
 """
 

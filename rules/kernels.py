@@ -1,18 +1,7 @@
-"""The latch: everything that can change the condition of a rule is in this file.
+"""The lanes: every sample runs through its lane's latches here, and what changes a lane's level is told.
 
-Every limit of every lane has a latch of its own:
-
-    NORMAL   ── breach at t0 ──────────────────────────▶ PENDING
-    PENDING  ── breach, t - t0 >= on delay ────────────▶ ACTIVE     (on delay 0: at once)
-    PENDING  ── a sample that does not breach ─────────▶ NORMAL
-    PENDING  ── data loss ─────────────────────────────▶ NORMAL, stays or ACTIVE: the rule's gap policy
-    ACTIVE   ── good at g0 ────────────────────────────▶ CLEARING
-    CLEARING ── good, t - g0 >= off delay ─────────────▶ NORMAL     (off delay 0: at once)
-    CLEARING ── breach, between breach and good, or data loss ─▶ ACTIVE
-
-Good means: would not breach even if moved towards the limit by the deadband. A lane's level is the highest of
-its latches that are ACTIVE or CLEARING; a transition is a change of that level. Time is the event time of the
-lane's samples. Promise: data loss never clears anything.
+How one latch moves is in rules.latch. Everything that can change the condition of a rule is in these two files,
+and what must not (a reading of a healthy lane) is let past by rules.quiet and rules.doors.
 """
 
 from __future__ import annotations
@@ -24,21 +13,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from .detector import GOOD, HISTORY, LOSS, OVERDUE, SKIP, SUSPECT
+from .latch import ACTIVE, NORMAL, breaches, judge, lose_sight
 
 Array = NDArray[Any]
 
 NEVER = -(2**62)  # an instant before all others
 TRACE_POINTS = 16  # samples kept of a lane that is not at rest, to explain it
-
-# latch states
-NORMAL, PENDING, ACTIVE, CLEARING = 0, 1, 2, 3
-STATES = ("normal", "pending", "active", "clearing")
-
-# sides, as in model.Side
-AT_LEAST, ABOVE, BELOW, AT_MOST = 0, 1, 2, 3
-
-# gap policies, as in model.Gap
-RESET, HOLD, RAISE_ON_LOSS = 0, 1, 2
 
 # what is emitted, as in model.TransitionKind
 RAISE, LEVEL, CLEAR, DATA_LOSS, DATA_BACK = 0, 1, 2, 3, 4
@@ -117,59 +97,6 @@ OUTCOME = np.dtype(
 TOUCH_AHEAD = 256  # samples
 LIMITS_MAX = 64  # bits of `crossed`
 OUTCOMES_MAX = 4  # of one sample; it has three at most
-
-
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def breaches(x: float, side: int, limit: float) -> bool:
-    """Whether x breaches the limit; equality is part of the side's word."""
-    if side == AT_LEAST:
-        return x >= limit
-    if side == ABOVE:
-        return x > limit
-    if side == BELOW:
-        return x < limit
-    return x <= limit
-
-
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def is_good(x: float, side: int, limit: float, deadband: float) -> bool:
-    """Whether x would not breach even if moved towards the limit by the deadband."""
-    return not breaches(x + deadband if side <= ABOVE else x - deadband, side, limit)
-
-
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def lose_sight(latch: Any, gap: int) -> None:
-    """Move one latch on a loss of data: never towards NORMAL, except a breach that was still waiting (reset)."""
-    if latch["state"] == CLEARING:
-        latch["state"] = ACTIVE
-    elif latch["state"] == PENDING:
-        if gap == RESET:
-            latch["state"] = NORMAL
-        elif gap == RAISE_ON_LOSS:
-            latch["state"] = ACTIVE
-
-
-@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
-def judge(latch: Any, limit: Any, x: float, time_ms: int, seen: int) -> None:
-    """Move one latch on one sample: the definition at the head of this file. A SUSPECT sample never clears."""
-    state = latch["state"]
-    if breaches(x, limit["side"], limit["value"]):
-        if state == NORMAL:
-            latch["state"] = state = PENDING
-            latch["since_ms"] = time_ms
-        if state == CLEARING or (state == PENDING and time_ms - latch["since_ms"] >= limit["on_ms"]):
-            latch["state"] = ACTIVE
-    elif state == PENDING:
-        latch["state"] = NORMAL
-    elif state != NORMAL:
-        if seen == GOOD and is_good(x, limit["side"], limit["value"], limit["deadband"]):
-            if state == ACTIVE:
-                latch["state"] = CLEARING
-                latch["good_ms"] = time_ms
-            if time_ms - latch["good_ms"] >= limit["off_ms"]:
-                latch["state"] = NORMAL
-        else:
-            latch["state"] = ACTIVE
 
 
 @njit(cache=True, nogil=True)

@@ -304,7 +304,8 @@ def _changes(report: Report, clock: Callable[[int], str]) -> str:
         for d in listed[:ROWS_MAX]:
             o = d.one
             cells = [escape(o.rule), escape(o.scope), _level(o.level), escape(clock(o.start_ms))]
-            cells += [_lead(-d.shift_ms) if d.shift_ms else "", escape(o.because.zh), escape(o.origin)]
+            because = f'{escape(o.because.zh)}<div class="en">{escape(o.because.en)}</div>'
+            cells += [_lead(-d.shift_ms) if d.shift_ms else "", because, escape(o.origin)]
             rows.append(_row(cells))
             if id(d) in report.plots:
                 word = CHANGE_WORDS[change]

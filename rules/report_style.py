@@ -21,10 +21,12 @@ figure{margin:.8rem 0;break-inside:avoid}figcaption{font-size:.85rem;color:var(-
 svg.plot{width:100%;max-width:44rem;height:auto}svg.bars{width:100%;max-width:44rem;height:48px}
 svg.bars rect{fill:#33475b}.frame{fill:none;stroke:#8795a3;stroke-width:1}
 .trace{fill:none;stroke:#16202a;stroke-width:1.3;stroke-linejoin:round}
-.tick{font-size:10px;fill:#5b6875}.tick.end{text-anchor:end}.method{font-size:.8rem;color:var(--soft);overflow-wrap:anywhere}
+.tick{font-size:10px;fill:#5b6875}.tick.end{text-anchor:end}
+.tick.name{fill:#16202a;paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}
+.method{font-size:.8rem;color:var(--soft);overflow-wrap:anywhere}
 @media screen and (max-width:48rem){body{margin:1rem auto}table{display:block;overflow-x:auto;white-space:nowrap}
  table.figures{white-space:normal}table.figures td+td,table.figures th+th{white-space:nowrap}
  svg.plot .tick{font-size:14px}}
 @media print{@page{size:A4;margin:14mm}body{margin:0;max-width:none;font-size:11px}thead{display:table-header-group}
- tr,figure{break-inside:avoid}h2,h3{break-after:avoid}}
+ table{font-size:10px} tr,figure{break-inside:avoid}h2,h3{break-after:avoid}}
 """

@@ -74,6 +74,7 @@ def draw(plot: Plot, clock: Callable[[int], str]) -> str:
         f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(plot.title)}">',
         f"<title>{escape(plot.title)}</title>",
     ]
+    names = []  # of the bands; drawn last, so that no line of a limit runs through them
     for band in plot.bands:
         begin, end = x(band.start_ms), x(band.end_ms)
         top, height = (TOP + tall / 2, tall / 2) if band.is_old else (TOP, tall if band.label else tall / 2)
@@ -83,8 +84,8 @@ def draw(plot: Plot, clock: Callable[[int], str]) -> str:
         parts.append(
             f'<rect x="{begin:.1f}" y="{top:.1f}" width="{max(1.5, end - begin):.1f}" height="{height:.1f}" '
             f'fill="{colour}" stroke="{colour}" stroke-width="0.6" {style}/>'
-            f'<text x="{begin + 3:.1f}" y="{top + 10:.1f}" class="tick">{escape(said)}</text>'
         )
+        names.append(f'<text x="{begin + 3:.1f}" y="{top + 10:.1f}" class="tick name">{escape(said)}</text>')
     parts.append(f'<path class="frame" d="M{LEFT} {TOP}V{TOP + tall}H{LEFT + wide}"/>')
     taken: list[float] = []
     for line in sorted(plot.lines, key=lambda ln: (ln.is_old, ln.value)):
@@ -103,7 +104,7 @@ def draw(plot: Plot, clock: Callable[[int], str]) -> str:
                 f'<text x="{LEFT + wide + 4}" y="{at + 3:.1f}" class="tick" fill="{COLOURS[line.level]}">'
                 f"{escape(said)}</text>"
             )
-    parts += _trace(plot, x, y)
+    parts += _trace(plot, x, y) + names
     for value in (low, high):
         parts.append(f'<text x="{LEFT - 4}" y="{y(value) + 4:.1f}" class="tick end">{number(_round(value))}</text>')
     parts.append(f'<text x="{LEFT - 4}" y="{TOP + tall / 2 + 4:.1f}" class="tick end">{escape(plot.unit)}</text>')

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from citypulse.model import Priority, Rule, Sensor
 
 from . import kernels, watchdogs
+from . import latch as latching
 from .compile import Plan
 from .why import Traces
 
@@ -183,15 +184,15 @@ def _load_latches(plan: Plan, keys: Mapping[str, Any], state: Mapping[str, Any],
                     latch[name] = saved[name][source]
             else:
                 source = next((o for o in before if was[o].split()[:2] == kind), None)
-                if source is not None and saved["state"][source] >= kernels.ACTIVE:
-                    latch["state"] = kernels.ACTIVE
+                if source is not None and saved["state"][source] >= latching.ACTIVE:
+                    latch["state"] = latching.ACTIVE
                     latch["since_ms"] = saved["since_ms"][source]
             if source is not None:
                 before.remove(source)
-            if latch["state"] != kernels.NORMAL:
+            if latch["state"] != latching.NORMAL:
                 latched = kernels.LATCHED
             this = int(plan.limits[int(rule["first_limit"]) + j - first]["level"])
-            if latch["state"] >= kernels.ACTIVE and (level == 0 or this < level):
+            if latch["state"] >= latching.ACTIVE and (level == 0 or this < level):
                 level = this
         row = plan.lanes[lane]
         row["level"] = level

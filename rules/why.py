@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from citypulse.model import Limit, Priority, Rule, Text
 
 from . import kernels
+from . import latch as latching
 from .because import Speaker
 from .compile import Plan
 from .detector import GOOD, LOSS, SUSPECT
@@ -75,15 +76,15 @@ def explain(plan: Plan, lane: int, speaker: Speaker, traces: Traces) -> Why:
     for j, limit in enumerate(spec.rule.limits):
         latch = plan.latches[row["first_latch"] + j]
         state = int(latch["state"])
-        since_ms = int(latch["since_ms"]) if state != kernels.NORMAL else None
-        good_ms = int(latch["good_ms"]) if state == kernels.CLEARING else None
+        since_ms = int(latch["since_ms"]) if state != latching.NORMAL else None
+        good_ms = int(latch["good_ms"]) if state == latching.CLEARING else None
         due_ms = None
-        if state == kernels.PENDING and since_ms is not None:
+        if state == latching.PENDING and since_ms is not None:
             due_ms = since_ms + round(limit.on_delay_s * 1000)
         elif good_ms is not None:
             due_ms = good_ms + round(limit.off_delay_s * 1000)
         views.append(
-            LatchView(limit=limit, state=kernels.STATES[state], since_ms=since_ms, good_ms=good_ms, due_ms=due_ms)
+            LatchView(limit=limit, state=latching.STATES[state], since_ms=since_ms, good_ms=good_ms, due_ms=due_ms)
         )
     unrest = int(row["unrest"])
     trace = traces.of(int(row["trace"])) if row["trace"] >= 0 else ()

@@ -18,12 +18,12 @@ from .schedule import drawn_later
 from .weather import Cell
 
 STORM_MIN = 0.3
-STORM_LASTS_S = 1_320.0
+STORM_LASTS_S = 1_080.0
 STORM_RADIUS_M = 2_200.0
 STORM_PEAK_MM_H = 45.0
 FLOODS_MAX = 3
 FLOOD_STEP_MIN = 0.7  # between one underpass and the next
-FLOOD_SEVERITY = 0.55  # of the usual cloudburst over each of them: three at once, under the wide one
+FLOOD_SEVERITY = 0.75  # of the usual cloudburst over each of them: three at once, under the wide one
 REACH_M = 2_000.0
 SILENCE_MIN, SILENCE_LASTS_MIN = 1.5, 34.0
 DRILL_MIN = 20.0

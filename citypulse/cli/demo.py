@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import threading
 from io import StringIO
 from pathlib import Path
@@ -163,4 +165,17 @@ def _picture(city: DemoCity, tale: Tale, svg: Path) -> None:
     nowhere = StringIO()
     paper = Console(record=True, width=120, height=40, force_terminal=True, color_system="truecolor", file=nowhere)
     paper.print(screen(city, tale, 120, 40), height=40)
-    paper.save_svg(str(svg), title="citypulse demo")
+    drawn = paper.export_svg(title="citypulse demo")
+    svg.write_text(_TEXT.sub(_widened, drawn), encoding="utf-8")
+
+
+_TEXT = re.compile(r'textLength="(?P<length>[\d.]+)"(?P<more>[^>]*)>(?P<text>[^<]*)</text>')
+
+
+def _widened(found: re.Match[str]) -> str:
+    """Give wide characters their two cells: rich makes a text as long as it has characters."""
+    from rich.cells import cell_len
+
+    text = html.unescape(found["text"])
+    length = float(found["length"]) / max(1, len(text)) * cell_len(text)
+    return f'textLength="{length:.1f}"{found["more"]}>{found["text"]}</text>'

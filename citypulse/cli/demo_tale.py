@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 LINES_MAX: Final = 400
 EVENTS_MAX: Final = 5_000  # read at one look
 NOTICES_MAX: Final = 1_000_000
+ROLES: Final = {
+    "sim-duty": Text(zh="值班员", en="the duty officer"),
+    "sim-lead": Text(zh="带班长", en="the shift lead"),
+    "sim-checker": Text(zh="核查员", en="the checker"),
+}
 BY_LINK: Final = "通知链接确认"  # what the page behind a link notes
 ORDER_EVENTS: Final = frozenset({"fed_back", "rework", "sensors_proven", "closed"})
 CALLS: Final = (NoticeKind.RAISED, NoticeKind.WORSENED, NoticeKind.REMINDER)
@@ -86,6 +91,8 @@ class Tale:
 
     def who(self, target: str) -> Text:
         """Return how a person or team is called."""
+        if target in ROLES:
+            return ROLES[target]
         person = self.config.people.get(target)
         team = self.config.teams.get(target)
         return person.name if person is not None else team.name if team is not None else Text(zh=target, en=target)
@@ -165,14 +172,14 @@ class Tale:
         step = int(event.data.get("step", 0))
         rows = self._told(event.subject)
         now = [r for r in rows if r.notice.step == step]
-        if alarm.level > 2 or not now:
+        if alarm.level > 1 or not now:  # of orange ones the figures tell
             return
         persons = [r for r in rows if r.notice.step < step and r.notice.target in self.config.people]
         first, then = self._people(persons or [r for r in rows if r.notice.step < step]), self._people(now)
         title = self._title(alarm)
         zh = f"{title.zh}：{first.zh} 未确认 → 升级第{step}步 {then.zh}"
         en = f"{title.en}: {first.en} did not acknowledge → step {step}, {then.en}"
-        self._say(event, zh, en, "red" if alarm.level == 1 else "orange", is_drill=bool(alarm.exercise))
+        self._say(event, zh, en, "red", is_drill=bool(alarm.exercise))
 
     def _acknowledged(self, event: Event) -> None:
         alarm = self._alarm(event.subject)
@@ -205,6 +212,9 @@ class Tale:
                 self._reworked.add(order.id)
                 zh = f"{place.zh} {order.id} 返工：{team.zh}称已修复，传感器不同意"
                 en = f"{place.en} {order.id}, rework: {team.en} said repaired, the sensors object"
+                if event.data.get("is_botched") is False:
+                    zh = f"{place.zh} {order.id} 返工：反馈后同处又有新告警"
+                    en = f"{place.en} {order.id}, rework: another alarm there after the report"
                 self._say(event, zh, en, "orange", is_drill=is_drill)
             case "sensors_proven" if order.id in self._reworked:
                 zh, en = f"{place.zh} 传感器证明已恢复", f"{place.en}: the sensors prove it"
@@ -219,8 +229,8 @@ class Tale:
 
     def _drill(self, event: Event) -> None:
         if event.kind == "started":
-            zh = f"演练开始：{event.actor}；真实传感器不受影响，外单位不通知"
-            en = f"begins, by {event.actor}; no real sensor is touched, nobody outside is called"
+            zh = f"演练开始（{self.who(event.actor).zh}）：真实传感器不受影响，外单位不通知"
+            en = f"begins, by {self.who(event.actor).en}; no real sensor is touched, nobody outside is called"
             self._say(event, zh, en, is_drill=True)
             return
         marks = self.score(event.subject)

@@ -108,7 +108,8 @@ def _situations(found: Sequence[dict[str, Any]], rows: int, *, is_narrow: bool) 
     table = _table("级", "态势 situation", "告警", *(() if is_narrow else ("未确认",)))
     for s in found[:rows]:
         is_drill = any(DRILL in a["because"]["zh"] for a in s["alarms"])
-        title = Text(f"[{DRILL}] " if is_drill else "", style=TONES["drill"])
+        title = Text(f"[{DRILL}] " if is_drill else "")
+        title.stylize(TONES["drill"])
         title.append(s["title"]["zh"], style="" if not is_drill else TONES["drill"])
         if not is_narrow:
             title.append(f" {s['title']['en']}", style="dim")
@@ -126,16 +127,17 @@ def _told(city: DemoCity, tale: Tale, rows: int, *, is_narrow: bool) -> Panel:
     for row in newest:  # a digest is one message, whatever it covers
         shown.setdefault((row.digest or str(row.id), row.notice.target, row.via or row.notice.channel), row)
     for row in list(shown.values())[:rows]:
-        step = f" ↑{row.notice.step}" if row.notice.step else ""
         is_drill = DRILL in row.notice.title
-        name = Text(tale.who(row.notice.target).zh, style=TONES["drill"] if is_drill else "")
-        name.append(step, style="bold")
-        if row.digest:
-            name.append(" 汇总 digest", style="dim")
-        elif row.notice.level == 1:
-            name.append(" ⬣1", style="bold red")
+        name = Text()  # what it is comes first: names are long, and are cut at their end
         if is_drill:
-            name.append(f" {DRILL}")
+            name.append(f"{DRILL} ", style=TONES["drill"])
+        if row.digest:
+            name.append("汇总 ", style="bold")
+        elif row.notice.level == 1:
+            name.append("⬣1 ", style="bold red")
+        if row.notice.step:
+            name.append(f"↑{row.notice.step} ", style="bold")
+        name.append(tale.who(row.notice.target).zh, style=TONES["drill"] if is_drill else "")
         at = tale.local(row.delivered_ms or row.notice.created_ms)
         cells = [Text(at), name, Text(row.via or row.notice.channel)]
         if not is_narrow:

@@ -27,6 +27,7 @@ from .replies import ReplyDoor
 from .routes import ROUTES
 
 HERE = Path(__file__).parent
+SITUATIONS_SHOWN = 50
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -68,8 +69,10 @@ def build(port: CityPort, *, reads_need_token: bool, hosts: list[str]) -> Starle
         return JSONResponse(document(reads_need_token=reads_need_token))
 
     def board() -> str:
-        now_ms = port.now_ms()
+        now_ms, seen = port.now_ms(), port.situations()
         return templates.get_template("board.html").render(
+            storms=seen["storms"],
+            situations=seen["situations"][:SITUATIONS_SHOWN],
             alarms=port.alarms(open_only=True, limit=200, domain="", since_ms=None),
             orders=port.orders(open_only=True, limit=200, team="", state=""),
             health=port.health(),

@@ -46,7 +46,7 @@ def stages() -> list[World]:
     handling = World()
     handling.raises(level=YELLOW)
     for verb in ("accept", "arrive"):
-        handling.does(ADA, f"order.{verb}", handling.order().id)
+        handling.does(ADA, f"order.{verb}", handling.order().id, position=[30.2, 120.1])
     return [raised, waiting, handling, fed_back()[0], closed()[0]]
 
 

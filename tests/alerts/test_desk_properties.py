@@ -68,13 +68,13 @@ def play(world: World, step: tuple[Any, ...]) -> None:
             if world.ledger.orders:
                 data = {
                     "reason": "r", "note": "n", "plan": "p", "interim": "i", "team": "waterworks",
-                    "review_ms": world.now_ms + 86_400_000, **REPAIR,
+                    "review_ms": world.now_ms + 86_400_000, "position": [30.2, 120.1], **REPAIR,
                 }  # fmt: skip
                 world.asks(who, f"order.{verb}", world.order().id, **data)
         case ("repair",):
             if world.ledger.orders:
                 for verb in ("accept", "arrive", "report"):
-                    world.asks(ADA, f"order.{verb}", world.order().id, **REPAIR)
+                    world.asks(ADA, f"order.{verb}", world.order().id, position=[30.2, 120.1], **REPAIR)
                 world.asks(CHEN, "order.check", world.order().id)
         case "shelved", (rule, scope), seconds:
             world.tick(world.change(TransitionKind.RAISE, rule, scope, Priority.P3))

@@ -41,7 +41,7 @@ from tests.support.crash_city import (
     standing,
 )
 
-EXAMPLES = 12
+EXAMPLES = 6
 CALLS = {"raised", "worsened", "reminder"}
 DAY_MS = 86_400_000
 
@@ -132,7 +132,7 @@ def check(life: Life) -> None:
         assert sorted(numbers[name]) == list(range(1, len(numbers[name]) + 1))  # I3
     assert all(e.from_state in "BD" for e in events if e.kind == "acknowledged")  # I12
     heard: dict[Any, list[str]] = defaultdict(list)
-    rows = ledger.outbox_rows(limit=100_000)
+    rows = sorted(ledger.outbox_rows(limit=100_000), key=lambda row: row.id)
     assert len({r.notice.idem_key for r in rows}) == len(rows)
     messages = life.outside.took
     assert len(set(messages)) == len(messages)  # I16: nothing was taken twice, as nothing crashed in a send

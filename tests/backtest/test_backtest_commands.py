@@ -285,9 +285,7 @@ def test_a_missing_configuration_is_told_at_its_line(world: Path) -> None:
 
 def test_every_number_of_every_pack_has_a_source_and_a_proposal_says_so() -> None:
     """A rule's source names a standard, a published practice or a measurement; what is none of these is a PROPOSAL."""
-    known = re.compile(
-        r"PROPOSAL|GB|CJJ|DB3|HJ|JGJ|SL 651|guide|practice|Singapore|Shanghai|Shenyang|FloodNet"
-    )
+    known = re.compile(r"PROPOSAL|GB|CJJ|DB3|HJ|JGJ|SL 651|guide|practice|Singapore|Shanghai|Shenyang|FloodNet")
     for pack in sorted(p for p in (ROOT / "rules/packs").glob("*.yaml") if "." not in p.stem):
         text = pack.read_text(encoding="utf-8")
         for rule in re.split(r"^  - id: ", text, flags=re.MULTILINE)[1:]:

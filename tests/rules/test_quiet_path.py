@@ -121,3 +121,19 @@ def test_a_restore_in_the_middle_of_the_short_way_changes_nothing(seed: int) -> 
     end_ms = int(rest.received_ms[-1])
     assert repr(one.step(rest, end_ms)) == repr(other.step(rest, end_ms))
     assert same_state(one.state(), other.state())
+
+
+def test_a_look_at_a_lane_sees_what_its_door_has_let_through() -> None:
+    w = city()
+    one, long = engine(w, DETECTORS), engine(w, LONG)
+    n = 600
+    t = 1_700_000_000_000 + np.arange(n) * 10 * S
+    which = (np.arange(n) % len(NAMES)).astype(np.int32)
+    batch = ReadingBatch.of(which, t, np.array([9.0, 9.0, 7.5, 8.0, 0.3, 1.0])[which] + 0.01 * np.sin(np.arange(n)))
+    for half in (slice(0, n // 2), slice(n // 2, n)):
+        for each in (one, long):
+            each.step(batch.take(half), int(t[half][-1]))
+    assert (one.plan.doors["last_ms"] > 0).any()  # some readings went through doors, and their lanes do not know yet
+    for rule_id, scope in (("depth", DEPTH), ("rise", DEPTH), ("stuck", PH)):
+        assert repr(one.why(rule_id, scope)) == repr(long.why(rule_id, scope))
+    assert same_state(one.state(), long.state())

@@ -167,7 +167,7 @@ def test_what_was_cured_long_ago_is_forgotten():
     world = World()
     world.happen("gas_leak", "w-1")
     world.incidents.repair("w-1", NOON_MS + MIN_MS, truly=True)
-    world.incidents.forget_spent(NOON_MS + 60 * MIN_MS)
+    world.incidents.forget_spent(NOON_MS + 20 * MIN_MS)
     assert world.incidents._known
     world.incidents.forget_spent(NOON_MS + 24 * 60 * MIN_MS)
     assert not world.incidents._known

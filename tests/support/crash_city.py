@@ -39,7 +39,7 @@ DUTY = Actor(name="Duty Dan", role="duty", unit="centre")
 LEAD = Actor(name="Lead Lea", role="lead", unit="centre")
 ADA = Actor(name="Ada", role="crew", unit="drainage")
 CHEN = Actor(name="Chen", role="checker", unit="inspection")
-REPAIR = {"photo_before": "sha256:aa", "photo_after": "sha256:bb", "action": "pump-out"}
+REPAIR = {"photo_before": "sha256:" + "a" * 64, "photo_after": "sha256:" + "b" * 64, "action": "pump-out"}
 PHONES = ("board", "phone")
 
 
