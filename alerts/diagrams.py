@@ -136,7 +136,7 @@ def page() -> str:
         [
             "# The life of an alarm and of a work order",
             "",
-            "Drawn from the tables in `alerts/lifecycle.py` and `alerts/order_table.py` by `python -m alerts.diagrams`;",
+            "Drawn from `alerts/lifecycle.py` and `alerts/order_table.py` by `python -m alerts.diagrams`;",
             "do not edit by hand.",
             "The tables are what runs: a step that is not in them does not happen.",
             "",

@@ -173,7 +173,7 @@ def of_orders(found: Sequence[Course]) -> list[Indicator]:
 
 
 def of_alarms(alarms: Iterable[Alarm], since_ms: int, until_ms: int) -> list[Indicator]:
-    """Return the alarm load of [since, until) by ISA-18.2, chapter 16; historical occurrences and drills count for nothing."""
+    """Return the alarm load of [since, until) by ISA-18.2, chapter 16, without historical occurrences and drills."""
     real = (a for a in alarms if not a.is_historical and not a.exercise)
     chosen = [a for a in real if since_ms <= a.raised_wall_ms < until_ms]
     ids = tuple(a.id for a in chosen)

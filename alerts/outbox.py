@@ -185,10 +185,11 @@ class Deliverer:
                 skipped += 1
                 continue
             why = now.unwanted
-            if not why and one.notice.kind is NoticeKind.CLEARED and not now.heard_by:
+            is_lone_end = not why and one.notice.kind is NoticeKind.CLEARED and not now.heard_by
+            if is_lone_end:
                 why = "its target never heard of the alarm"
             if why:
-                self._outbox.obsolete(one, reason=why)
+                self._outbox.obsolete(one, reason=why, is_unsent=is_lone_end)
                 skipped += 1
             elif self._belongs_elsewhere(one, now.heard_by):
                 alone = replace(one, digest="")

@@ -558,7 +558,7 @@ class AlarmBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StormPlan:
-    """When a duty desk is in an alarm flood (ISA-18.2: more than 10 new alarms in 10 min an operator, until under 5)."""
+    """When a duty desk is in an alarm flood: ISA-18.2 says above 10 new alarms in 10 min an operator, until under 5."""
 
     starts_above: int = 10  # new alarms within the window for each officer
     ends_below: int = 5

@@ -275,10 +275,14 @@ class Outbox:
             with self._writer.transaction() as connection:
                 connection.execute(insert_new(s.outbox, "idem_key"), rows)
 
-    def obsolete(self, leased: LeasedNotice, *, reason: str) -> bool:
-        """Record that it need not be sent; False when the lease no longer stands."""
-        # In its first try it was taken out before the digest was put together: no message has covered it.
-        out = {"digest": ""} if leased.attempt == 1 else {}
+    def obsolete(self, leased: LeasedNotice, *, reason: str, is_unsent: bool = False) -> bool:
+        """Record that it need not be sent; False when the lease no longer stands.
+
+        `is_unsent`: what speaks against it spoke against it in every try, so that no message has covered it.
+        """
+        # In its first try it was taken out before the digest was put together: no message has covered it then either.
+        out = {"digest": ""} if leased.attempt == 1 or is_unsent else {}
+        out |= {"maybe_by": ""} if is_unsent else {}
         return self._set(self._mine(leased), state="obsolete", lease_until_ms=None, last_error=reason, **out)
 
     def delivered(self, leased: LeasedNotice | Sequence[LeasedNotice], *, now_ms: int, provider_code: str = "") -> None:

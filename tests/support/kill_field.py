@@ -154,7 +154,7 @@ def seen_by(servers: Mapping[str, RobotServer]) -> list[Seen]:
 def broken_promises(after: Left, seen: Sequence[Seen], killed_ms: Sequence[int]) -> list[str]:
     """Compare what the providers received with what the ledger says: I13 to I17; [] when all of them hold."""
     covered: dict[str, list[OutboxRow]] = {}
-    for row in after.rows:
+    for row in sorted(after.rows, key=lambda one: one.id):  # a digest tells a beginning before its end
         covered.setdefault(row.notice.idem_key, []).append(row)
         if row.digest:
             covered.setdefault(row.digest, []).append(row)
