@@ -122,7 +122,7 @@ def save(plan: Plan, keys: Mapping[str, Any], traces: Traces) -> dict[str, Any]:
         "sensors_heard_ms": plan.watched["heard_ms"].copy(),
         "gateways": list(plan.gateway_number),
         "gates": {name: plan.gates[name].copy() for name in ("heard_ms", "offline_ms")},
-        "traces": {"lane": used, "counts": traces.counts[rows], **_columns(traces.points[rows])},
+        "traces": {"lane": used, "counts": traces.counts[rows], **_columns(traces.kept(rows))},
     }
 
 

@@ -33,6 +33,12 @@ class Traces:
         self.free = np.arange(rows, -1, -1, dtype=np.int64)
         self.free[0] = rows
 
+    def kept(self, rows: Array) -> Array:
+        """Return these rows' points as (rows, 16) TRACE, zero where a row holds none yet, whoever had it before."""
+        points = self.points[rows]
+        points[np.arange(kernels.TRACE_POINTS) >= self.counts[rows][:, None]] = np.zeros(1, kernels.TRACE)[0]
+        return np.asarray(points)
+
     def of(self, row: int) -> Array:
         """Return the samples of a row, oldest first."""
         count = int(self.counts[row])

@@ -251,14 +251,3 @@ def test_a_thread_that_dies_is_not_hidden(desk):
     deliverer = Deliverer(Broken(), {"phone": Phone()}, {"phone": 600}, SystemClock())
     with pytest.raises(OSError, match="disk is gone"):
         deliverer.run(threading.Event())
-
-
-def test_a_lone_end_that_a_dead_sender_held_counts_as_covered_by_no_message(room):
-    room.commit(notices=[room.notice("a1", NoticeKind.CLEARED, "one", "desk", rev=9)])
-    (waiting,) = room.ledger.outbox.waiting(room.now_ms, "one", 10)
-    room.ledger.outbox.take([waiting.id], now_ms=room.now_ms, lease_ms=60_000, digest="d" * 64)
-    room.restart()
-    room.after(1)
-    (row,) = room.ledger.outbox_rows()
-    assert (row.state, row.digest, row.maybe_by, row.attempts) == ("obsolete", "", "", 2)
-    assert room.phones["one"].took == []

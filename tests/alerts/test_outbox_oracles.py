@@ -226,3 +226,14 @@ def test_a_crash_in_the_middle_of_a_send_loses_nothing(room):
     room.restart()
     room.run(LEASE_MS // 1000 + 10)
     assert room.phones["one"].heard == [("a1", "raised")]
+
+
+def test_a_lone_end_that_a_dead_sender_held_counts_as_covered_by_no_message(room):
+    room.commit(notices=[room.notice("a1", NoticeKind.CLEARED, "one", "desk", rev=9)])
+    (waiting,) = room.ledger.outbox.waiting(room.now_ms, "one", 10)
+    room.ledger.outbox.take([waiting.id], now_ms=room.now_ms, lease_ms=60_000, digest="d" * 64)
+    room.restart()
+    room.after(1)
+    (row,) = room.ledger.outbox_rows()
+    assert (row.state, row.digest, row.maybe_by, row.attempts) == ("obsolete", "", "", 2)
+    assert room.phones["one"].took == []

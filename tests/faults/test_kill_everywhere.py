@@ -7,11 +7,12 @@ undisturbed run of the same input, a record whose chain is whole, and providers 
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
@@ -159,7 +160,10 @@ def run(folder: Path, told: list[Told], kills: int, seed: int) -> Run:
             life.end()
             for server in servers.values():
                 server.close()
-    return Run(left(data, base_ms), seen_by(servers), killed_ms, in_send, early)
+    seen = seen_by(servers)
+    # What a run of many minutes saw is kept beside its data: a violation can be looked into without another one.
+    (folder / "seen.json").write_text(json.dumps({"seen": [asdict(one) for one in seen], "killed_ms": killed_ms}))
+    return Run(left(data, base_ms), seen, killed_ms, in_send, early)
 
 
 def waiting(data: Path) -> int:
