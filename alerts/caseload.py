@@ -81,13 +81,20 @@ class Caseload:
             heapq.heappush(self._heap, (at_ms, number))
 
     def due(self, now_ms: int) -> Iterator[WorkOrder]:
-        """Yield the orders whose alarm clocks ring, in order of time; clocks set meanwhile ring too."""
+        """Yield the orders whose alarm clocks ring, by number; clocks set meanwhile ring in a further round.
+
+        Not in order of the clocks: a long life still has clocks that were overtaken, one after a restart has not.
+        """
         while self._heap and self._heap[0][0] <= now_ms:
-            entry = heapq.heappop(self._heap)
-            self._set.discard(entry)
-            order = self.orders.get(entry[1])
-            if order is not None:
-                yield order
+            ringing = set()
+            while self._heap and self._heap[0][0] <= now_ms:
+                entry = heapq.heappop(self._heap)
+                self._set.discard(entry)
+                ringing.add(entry[1])
+            for number in sorted(ringing):
+                order = self.orders.get(number)
+                if order is not None:
+                    yield order
 
 
 def _trouble(order: WorkOrder) -> Trouble:

@@ -12,9 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
-from citypulse.forms import unfit
+from citypulse.forms import refusal
 from citypulse.model import (
     Alarm,
     AlarmQuality,
@@ -53,7 +51,6 @@ from .texts import span
 from .verbs import AlarmDesk
 
 ANSWERS_MAX: Final = 10_000  # answers remembered for commands that come twice; the ledger remembers longer
-COMMAND_BYTES_MAX: Final = 16_384  # of a command's data as JSON: it is a form, not a file
 
 
 class Desk:
@@ -376,12 +373,8 @@ class Desk:
         if command.id in self._answered:
             return self._answered[command.id]
         kind, _, verb = command.verb.rpartition(".")
-        wrong = unfit([command.verb, command.target, command.data])
-        if not wrong and len(msgspec.json.encode(command.data)) > COMMAND_BYTES_MAX:
-            wrong = f"it is larger than {COMMAND_BYTES_MAX} bytes"
-        if wrong:
-            said = f"the data of this command cannot be taken: {wrong}"
-            answer = Answer(command=command.id, ok=False, code="bad_data", message=said)
+        if (refused := refusal(command)) is not None:
+            answer = refused
         elif kind == "exercise":
             answer = self._drills.command(pen, command, verb)
         elif kind == "mute":
@@ -400,10 +393,17 @@ class Desk:
     def _ring(self, pen: Pen) -> None:
         self._muting.ring(pen)
         while self._heap and self._heap[0][0] <= pen.now_ms:
-            _, number = heapq.heappop(self._heap)
-            alarm = self.alarms.get(number)
-            if alarm is None:
-                continue
+            ringing = set()
+            while self._heap and self._heap[0][0] <= pen.now_ms:
+                ringing.add(heapq.heappop(self._heap)[1])
+            # Not in order of the clocks: a long life has overtaken ones among them, one after a restart has not.
+            found = [self.alarms[number] for number in ringing if number in self.alarms]
+            for alarm in sorted(found, key=lambda a: (a.raised_wall_ms, a.id)):
+                self._look_at(pen, self.alarms.get(alarm.id))
+
+    def _look_at(self, pen: Pen, alarm: Alarm | None) -> None:
+        """Do what is due for one alarm; what is due after that has a clock of its own by now."""
+        if alarm is not None:
             if alarm.shelved_until_ms is not None and alarm.shelved_until_ms <= pen.now_ms:
                 self.uncover(pen, alarm, "unshelve", "unshelved", "the shelf has ended | 搁置到期",
                              event_ms=alarm.shelved_until_ms,

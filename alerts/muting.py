@@ -140,10 +140,13 @@ class Muting:
         """Open, announce and close what is due."""
         self._sync(pen)
         while self._heap and self._heap[0][0] <= pen.now_ms:
-            _, number = heapq.heappop(self._heap)
-            mute = self.mutes.get(number)
-            if mute is not None and not mute.is_over:
-                self._look_at(pen, mute)
+            ringing = set()
+            while self._heap and self._heap[0][0] <= pen.now_ms:
+                ringing.add(heapq.heappop(self._heap)[1])
+            for number in sorted(ringing):  # by id: after a restart every clock is set anew
+                mute = self.mutes.get(number)
+                if mute is not None and not mute.is_over:
+                    self._look_at(pen, mute)
 
     # ── time ────────────────────────────────────────────────────────────────────────────────────
 

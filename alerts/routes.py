@@ -77,7 +77,9 @@ class RouteTable:
         fit = [
             t
             for t in self._teams.values()
-            if t.kind == "crew" and (not t.domains or domain in t.domains) and (not t.areas or area in t.areas)
+            if t.kind == "crew"
+            and (not t.domains or domain in t.domains)
+            and (not t.areas or area in t.areas)
             and (not t.work or work in t.work)
         ]
         fit = [t for t in fit if t.work] or fit

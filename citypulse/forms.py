@@ -5,6 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
+import msgspec
+
+from citypulse.model import Answer, Command
+
+BYTES_MAX: Final = 16_384  # of a command's data as JSON: it is a form, not a file
 DEPTH_MAX: Final = 6  # of a command's data
 INT_MAX: Final = 2**53  # what every JSON reader keeps exactly
 
@@ -28,3 +33,14 @@ def unfit(value: Any, depth: int = DEPTH_MAX) -> str:
     else:
         return f"{type(value).__name__} is not JSON"
     return next((said for item in inside if (said := unfit(item, depth - 1))), "")
+
+
+def refusal(command: Command) -> Answer | None:
+    """Return the answer to a command that cannot be kept as it is: odd values, or too many; None when it can."""
+    wrong = unfit([command.id, command.verb, command.target, command.data])
+    if not wrong and len(msgspec.json.encode(command.data)) > BYTES_MAX:
+        wrong = f"it is larger than {BYTES_MAX} bytes"
+    if not wrong:
+        return None
+    said = f"the data of this command cannot be taken: {wrong}"
+    return Answer(command=command.id, ok=False, code="bad_data", message=said)

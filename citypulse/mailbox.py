@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, InvalidStateError
 
 from citypulse.errors import CityError
-from citypulse.forms import unfit
+from citypulse.forms import refusal
 from citypulse.model import Answer, Command
 
 COMMANDS_MAX = 5_000  # people and phones: far more than a storm brings; past it the asker is told to wait
@@ -35,9 +35,8 @@ class Mailbox:
         One that cannot be kept in the journal as it is gets its answer here: the heart never sees it.
         """
         future: Future[Answer] = Future()
-        if wrong := unfit([command.id, command.verb, command.target, command.data]):
-            said = f"the data of this command cannot be taken: {wrong}"
-            future.set_result(Answer(command=command.id, ok=False, code="bad_data", message=said))
+        if (refused := refusal(command)) is not None:
+            future.set_result(refused)
             return future
         with self._lock:
             if len(self._waiting) >= COMMANDS_MAX:

@@ -179,9 +179,7 @@ def past_config(ledger: Ledger, fingerprint: str, extensions: Extensions) -> Cit
     return None
 
 
-def config_in_force(
-    ledger: Ledger, at_ms: int, extensions: Extensions
-) -> tuple[CityConfig | None, dict[str, str]]:
+def config_in_force(ledger: Ledger, at_ms: int, extensions: Extensions) -> tuple[CityConfig | None, dict[str, str]]:
     """Return the configuration that was in force at an instant and its texts by file; None when it is lost."""
     fingerprint = ledger.config_at(at_ms)
     return past_config(ledger, fingerprint, extensions), ledger.config_files(fingerprint)

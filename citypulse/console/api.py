@@ -349,8 +349,14 @@ ROUTES: tuple[Route, ...] = (
             *_PAGE,
         ),
     ),
-    Route(method="POST", path="/api/v1/orders", summary="Report by hand", handler=new_order, is_change=True,
-          forms=("new",)),
+    Route(
+        method="POST",
+        path="/api/v1/orders",
+        summary="Report by hand",
+        handler=new_order,
+        is_change=True,
+        forms=("new",),
+    ),
     Route(method="GET", path="/api/v1/orders/{id}", summary="Show one work order", handler=one_order),
     Route(
         method="POST",

@@ -25,9 +25,7 @@ ENDED = (OrderState.CLOSED, OrderState.REJECTED, OrderState.CANCELLED)
 _a = s.alarm.c
 _IS_OPEN = _a.condition != Condition.NORMAL.value
 # OPC UA's retain: still true, not seen, or seen with a repair that is not proven yet.
-_IS_RETAINED = sa.or_(
-    _IS_OPEN, _a.is_acked.is_(False), _a.is_confirmed.is_(False), _a.chatter_since_ms.is_not(None)
-)
+_IS_RETAINED = sa.or_(_IS_OPEN, _a.is_acked.is_(False), _a.is_confirmed.is_(False), _a.chatter_since_ms.is_not(None))
 ALARM_STATES: Mapping[str, sa.ColumnElement[bool]] = {
     "open": _IS_OPEN,
     "retained": _IS_RETAINED,

@@ -63,6 +63,7 @@ ADA = Actor(name="Ada", role="crew", unit="pumps")
 CHEN = Actor(name="Chen", role="checker", unit="inspection")
 SUP = Actor(name="Sun", role="supervisor", unit="bureau")
 
+
 def photo(word: str) -> str:
     """The name a picture of this word would be kept by."""
     return "sha256:" + hashlib.sha256(word.encode()).hexdigest()

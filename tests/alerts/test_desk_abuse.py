@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alerts.desk import COMMAND_BYTES_MAX
 from alerts.guards import FIELDS, KEPT
 from alerts.lifecycle import ALARM_VERBS, EVERYONE
 from alerts.order_table import ORDER_VERBS
+from citypulse.forms import BYTES_MAX
 from citypulse.model import Actor, Command, OrderState
 from tests.alerts.cast import ADA, RED, REPAIR, YELLOW, World
 from tests.alerts.test_order_scenarios import closed, fed_back
@@ -73,7 +73,7 @@ def test_the_desk_answers_everything_and_keeps_only_json(stage, commands):
 def test_a_form_is_not_a_store_for_files():
     world = World()
     world.raises(level=YELLOW)
-    answer = world.asks(Actor(name="Ada", role="crew"), "order.accept", world.order().id, note="x" * COMMAND_BYTES_MAX)
+    answer = world.asks(Actor(name="Ada", role="crew"), "order.accept", world.order().id, note="x" * BYTES_MAX)
     assert (answer.ok, answer.code) == (False, "bad_data")
     assert world.order().state is OrderState.DISPATCHED
 

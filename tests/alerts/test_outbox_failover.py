@@ -245,6 +245,7 @@ def test_a_failed_notice_that_is_revived_goes_by_its_own_channel_again(room):
     room.after(0)
     assert room.phones["robot"].heard == [("a1", "raised")]
 
+
 # ── drills ──────────────────────────────────────────────────────────────────────────────────────
 
 

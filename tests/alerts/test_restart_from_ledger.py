@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from alerts.caseload import Caseload
 from alerts.desk import Desk
 from citypulse.ledger import Ledger, Tick
 from citypulse.model import Alarm, ReadingBatch, TransitionKind
-from tests.alerts.cast import CHEN, DUTY, RED, TABLE, YELLOW, World
+from tests.alerts.cast import CHEN, DUTY, ORANGE, RED, T0, TABLE, YELLOW, World
+from tests.alerts.test_workdays import HANGZHOU
 
 NAN = float("nan")
 
@@ -67,3 +69,17 @@ def test_the_ledger_gives_back_exactly_what_the_desk_holds(tmp_path):
     assert one.notices == two.notices
     assert one.orders == two.orders
     real.close()
+
+
+def test_what_rings_in_one_tick_rings_in_an_order_that_a_restart_knows_too():
+    """A long life has clocks that were overtaken: they must not decide who is looked at first."""
+    world = World()
+    world.raises(level=ORANGE)
+    world.raises("weir.do", ORANGE, "low-oxygen")
+    first, second = sorted(world.ledger.orders)
+    cases = Caseload(HANGZHOU)
+    cases.orders = dict(world.ledger.orders)
+    cases.wake(second, T0 + 1)  # an earlier deadline that no longer stands
+    cases.wake(second, T0 + 9)
+    cases.wake(first, T0 + 5)
+    assert [order.id for order in cases.due(T0 + 10)] == [first, second]

@@ -81,7 +81,8 @@ def outcome(data: Path, base_ms: int) -> Outcome:
         ]
         numbers = {o.id: f"{o.cause}|{o.asset}" for o in ledger.orders(limit=100_000)}
         numbers |= {a.id: f"{a.dedup_key}#{a.occurrence}" for a in ledger.alarms(state="all", limit=100_000)}
-        events = [r.event for r in ledger.events(limit=1_000_000)]
+        # How fast alarms come, and so when a desk is in a storm, is the wall's clock too: only alarms and orders.
+        events = [r.event for r in ledger.events(limit=1_000_000) if r.event.subject in numbers]
         steps = [
             (
                 numbers[e.subject],
@@ -99,7 +100,7 @@ def outcome(data: Path, base_ms: int) -> Outcome:
         notices = [
             (numbers[r.notice.subject], r.notice.kind.value, r.notice.channel, r.notice.target, r.notice.title)
             for r in ledger.outbox_rows(limit=1_000_000)
-            if r.notice.kind.value != "reminder"
+            if r.notice.kind.value != "reminder" and r.notice.subject in numbers
         ]
         names = ledger.known_sensor_ids()
         readings = [

@@ -198,6 +198,7 @@ def compare(tmp_path: Path, kills: int, rounds: int, seed: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_five_kills_of_the_whole_service_break_no_promise(tmp_path: Path) -> None:
     compare(tmp_path, kills=5, rounds=240, seed=int(os.environ.get("KILL_SEED", "20261122")))
 

@@ -167,7 +167,8 @@ def broken_promises(after: Left, seen: Sequence[Seen], killed_ms: Sequence[int])
     trouble += _ends(after, seen, covered)
     for row in after.rows:
         messages = by_key.get(row.notice.idem_key, []) + by_key.get(row.digest, [])
-        if row.state not in {"delivered", "obsolete"}:
+        is_fresh = row.state == "pending" and row.notice.kind.value == "reminder" and not row.attempts
+        if row.state not in {"delivered", "obsolete"} and not is_fresh:  # by the clock, also while it was being stopped
             trouble.append(f"I17: notice {row.id} ended as {row.state}: {row.last_error}")
         if row.state == "delivered" and not any(m.is_taken for m in messages):
             trouble.append(f"I17: notice {row.id} counts as delivered and no provider took it")

@@ -25,6 +25,7 @@ def demo(*options: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_it_runs_a_city_on_the_embedded_broker_and_loses_nothing() -> None:
     """No mosquitto needed: the fallback to MQTT 3.1.1, alarms and orders, every reading stored once, a digest sent.
 
