@@ -205,6 +205,7 @@ def check(tmp_path: Path, city: CityConfig, every: int, rounds: int) -> None:
             assert got[part] == expected, f"{part} differ after a crash at effect {number} ({effects[number]})"
 
 
+@pytest.mark.slow  # one crash of each kind of effect is in test_crash_every_effect.py
 def test_a_crash_between_any_two_effects_changes_nothing(tmp_path: Path, city: CityConfig) -> None:
     check(tmp_path, city, every=7, rounds=40)
 
