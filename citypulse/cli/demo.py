@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import threading
+from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,15 +79,13 @@ def command(
             click.echo(
                 f"城脉 citypulse · broker {facts['broker']} · {facts['console']} · data {facts['data']}", err=True
             )
-        try:
+        with suppress(KeyboardInterrupt):  # Ctrl-C ends the evening; what was told is counted all the same
             if headless:
                 city.service.stopping.wait(seconds)
             else:
                 _watch(city, tale, seconds)
             if svg is not None:
                 _picture(city, tale, svg)
-        except KeyboardInterrupt:
-            pass  # the end is counted all the same
         city.stop_people()
         summary = _settle(city, tale) | {"seed": seed, "speed": speed, "people": city.crews.stats.closed}
     if as_json:

@@ -38,22 +38,8 @@ RULES = (
     rate: {window: 1 min, min_points: 3}
     limits: [{level: orange, at_least: 8 cm/min, deadband: 3 cm/min, off_delay: 30 s}]
     gap: hold
-  - id: silent
-    name: {zh: 无数据, en: Silent}
-    applies_to: {quantity: depth}
-    source: test
-    no_data: {after: 3 * cadence}
-    level: blue
-    diagnostic: true
-    inhibited_by: gateway-off
-  - id: gateway-off
-    name: {zh: 网关失联, en: Gateway silent}
-    applies_to: {gateway: "*"}
-    source: test
-    gateway_silent: {}
-    level: yellow
-    diagnostic: true
 """
+    + small_city.WATCHDOGS
 )
 
 Row = tuple[int, str, float]

@@ -44,22 +44,8 @@ RULES = (
     source: test
     composite: {rules: [depth, rise]}
     limits: [{level: red, at_least: 2}]
-  - id: silent
-    name: {zh: 无数据, en: Silent}
-    applies_to: {quantity: depth}
-    source: test
-    no_data: {after: 3 * cadence}
-    level: blue
-    diagnostic: true
-    inhibited_by: gateway-off
-  - id: gateway-off
-    name: {zh: 网关失联, en: Gateway silent}
-    applies_to: {gateway: "*"}
-    source: test
-    gateway_silent: {}
-    level: yellow
-    diagnostic: true
 """
+    + small_city.WATCHDOGS
 )
 CHANGES = {
     "a limit": ("at_least: 20 cm, deadband", "at_least: 16 cm, deadband"),

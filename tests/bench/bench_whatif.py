@@ -43,22 +43,8 @@ RULES = (
     stuck: {}
     limits: [{level: blue, at_least: 6 h}]
     diagnostic: true
-  - id: silent
-    name: {zh: 无数据, en: Silent}
-    applies_to: {quantity: depth}
-    source: test
-    no_data: {after: 3 * cadence}
-    level: blue
-    diagnostic: true
-    inhibited_by: gateway-off
-  - id: gateway-off
-    name: {zh: 网关失联, en: Gateway silent}
-    applies_to: {gateway: "*"}
-    source: test
-    gateway_silent: {}
-    level: yellow
-    diagnostic: true
 """
+    + small_city.WATCHDOGS
 )
 
 

@@ -17,6 +17,24 @@ rules:
       - {level: red, at_least: 27 cm, deadband: 3 cm, off_delay: 20 s}
     order: {template: pump, verify_for: 1 min, coverage: 80 %, opens_at: orange}
 """
+WATCHDOGS = """\
+  - id: silent
+    name: {zh: 无数据, en: Silent}
+    applies_to: {quantity: depth}
+    source: test
+    no_data: {after: 3 * cadence}
+    level: blue
+    diagnostic: true
+    inhibited_by: gateway-off
+  - id: gateway-off
+    name: {zh: 网关失联, en: Gateway silent}
+    applies_to: {gateway: "*"}
+    source: test
+    gateway_silent: {}
+    level: yellow
+    diagnostic: true
+"""
+"""Rules to be added to RULES: a sensor that says nothing, and its gateway."""
 
 
 def text(
