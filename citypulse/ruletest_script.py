@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -26,18 +26,19 @@ from rules.ruletest import (
     Step,
     Told,
     read_duration,
+    read_offset,
     read_series,
 )
 
-from .ruletest_shape import ExpectIn, StepIn, TestIn
-
-SHELF_S: Final = 2 * 3600  # of a `shelve` that says no end
+from .ruletest_commands import ALARM_NAMES, MUTE_VERBS, TERMS, alarm_data, instant, mute_data, mute_role, named_mutes
+from .ruletest_shape import SYNONYMS, ExpectIn, StepIn, TestIn
+from .ruletest_stage import ORDER_DATA
 
 _COLOURS: Final = {p.colour: p for p in Priority}
 _LEVELS: Final = (*_COLOURS, "normal")
-_ALARM_VERBS: Final = {"ack": "acknowledge", "unack": "unacknowledge"}
 _VERBS: Final = (
     *("ack", "unack", "reset", "shelve", "unshelve", "out_of_service", "in_service", "comment"),
+    *("mute", "window", "extend", "unmute", "repair", "confirm"),
     *("order", "command", "restart", "reload", "offline", "online"),
 )
 _ROLES: Final = {"reset": "lead", "out_of_service": "lead", "in_service": "lead"}
@@ -45,13 +46,10 @@ _ORDER_ROLES: Final = {
     "accept": "crew", "arrive": "crew", "report": "crew", "return": "crew", "extend": "crew", "check": "checker",
     "pass": "checker", "close": "checker", "rework": "checker", "dispatch": "dispatcher", "redispatch": "dispatcher",
 }  # fmt: skip
-_PICTURE: Final = "sha256:" + "0" * 64  # stands for one: no picture is needed to try a rule
-_GIVEN: Final[dict[str, dict[str, Any]]] = {  # what a step of an order says when the test does not
-    "arrive": {"position": [30.0, 120.0]},
-    "report": {"photo_before": _PICTURE, "photo_after": _PICTURE, "action": "repaired"},
-}
 _KINDS: Final = tuple(kind.value for kind in NoticeKind)
 _ORDERS: Final = ("none", *(state.value for state in OrderState))
+_VERBS_OF_ALARMS: Final = ("none", *({v: k for k, v in ALARM_NAMES.items()}.get(verb, verb) for verb in ALARM_VERBS))
+_NO_ALARM: Final = frozenset({"storm", "mutes"})  # expectations that ask nothing of an alarm
 
 
 @dataclass(slots=True)
@@ -65,10 +63,12 @@ class Scribe:
     table: SensorTable
     report: Report
     files: Mapping[str, Any]
+    mutes: list[str] = field(default_factory=list)  # names of the test being read
 
     def test(self, model: TestIn, node: Node) -> RuleTest | None:
         """Return the test, or None with its problems noted."""
         before = len(self.report.found)
+        self.mutes = named_mutes(model, (w.id for w in self.config.windows))
         rule = self._rule(model.rule, walk(node, ["rule"])) if model.rule else ""
         interval_ms = read_duration(model.interval)
         series = [self._series(k, v, interval_ms, node) for k, v in model.series.items()]
@@ -84,8 +84,9 @@ class Scribe:
         levels = self._levels(model.levels or {}, walk(node, ["levels"]), rule)
         notices = self._notices(model.notices, walk(node, ["notices"]))
         events = None if model.events is None else self._events(model, node, rule)
+        counts = dict(model.counts or {})
         refused = any(step is not None and step.refused for step in steps)
-        if not (model.expect or raises or clears or levels or refused) and notices is None and events is None:
+        if not (model.expect or raises or clears or levels or counts or refused) and notices is None and events is None:
             self._add("E402", node, "this test expects nothing: it would always pass", "add `expect:` or `raises:`")
         if len(self.report.found) > before:
             return None
@@ -101,6 +102,7 @@ class Scribe:
             clears=clears,
             levels=levels,
             notices=notices,
+            counts=counts,
             events=events,
             differs=model.differs or "",
             source=model.source or "",
@@ -150,11 +152,18 @@ class Scribe:
         key = table.key(sensor) if isinstance(table, Table) else table
         if not self._known(sensor, [s for s in self.table.ids if self.table.index[s] is not None], "sensor", key):
             return None
+        off_ms = read_offset(model.clock) if model.clock else 0
+        start_ms = read_duration(model.start) if model.start else 0
+        groups = sorted((start_ms + read_duration(at), read_series(text)) for at, text in (model.points or {}).items())
+        items = (
+            read_series(model.values) if model.values is not None else tuple(i for _, found in groups for i in found)
+        )
         return Series(
             sensor=sensor,
             every_ms=read_duration(model.every) if model.every else interval_ms,
-            start_ms=read_duration(model.start) if model.start else 0,
-            items=read_series(model.values),
+            start_ms=start_ms,
+            items=tuple(replace(item, off_ms=item.off_ms + off_ms) for item in items) if off_ms else items,
+            moments=tuple(at_ms for at_ms, found in groups for _ in found),
         )
 
     # ── steps ───────────────────────────────────────────────────────────────────────────────────
@@ -176,14 +185,31 @@ class Scribe:
         if verb in {"offline", "online"}:
             is_known = self._known(word, self.config.gateways, "gateway", place)
             return Step(verb=verb, target=word, **given) if is_known else None
+        for term in TERMS if verb not in MUTE_VERBS else ():
+            if getattr(model, term) is not None:
+                self._add("E403", walk(node, [term]), f"`{term}` is of a mute, not of `{verb}`")
+        if verb in MUTE_VERBS:
+            return self._mute(model, node, verb, word, usual, given)
         return self._command(model, node, verb, word, usual, given)
+
+    def _mute(self, model: StepIn, node: Node, verb: str, word: str, usual: str, given: dict[str, Any]) -> Step | None:
+        is_old = verb in {"extend", "unmute"}
+        if is_old and not self._known(word, self.mutes, "mute", walk(node, [verb])):
+            return None
+        if verb == "window" and model.rrule and not (model.for_ or model.until):
+            self._add("E101", node, "this window has no end", "add `for: 30 d` or `until:`, and `lasts:` for each time")
+            return None
+        name, role, unit = self._actor(model, node, mute_role(model, verb))
+        rule = self._rule(model.rule, walk(node, ["rule"])) if model.rule else usual
+        data = mute_data(model, verb, given["at_ms"], rule)
+        return Step(verb=MUTE_VERBS[verb], label=word, role=role, name=name, unit=unit, data=data, **given)
 
     def _command(
         self, model: StepIn, node: Node, verb: str, word: str, usual: str, given: dict[str, Any]
     ) -> Step | None:
         rule = self._rule(model.rule, walk(node, ["rule"])) if model.rule else usual
         try:
-            data = {key: _instant(key, value, given["at_ms"]) for key, value in (model.data or {}).items()}
+            data = {key: instant(key, value, given["at_ms"]) for key, value in (model.data or {}).items()}
         except RuleTestError as error:
             self._add("E121", walk(node, ["data"]), str(error))
             return None
@@ -193,18 +219,21 @@ class Scribe:
                 scope = only[0]
             if verb == "order" and not self._known(word, ORDER_VERBS, "step of an order", walk(node, ["order"])):
                 return None
-            data = {**(_GIVEN.get(word, {}) if verb == "order" else {}), **data}
+            data = {**(ORDER_DATA.get(word, {}) if verb == "order" else {}), **data}
             role = _ORDER_ROLES.get(word, "lead")
+        elif verb in {"repair", "confirm"}:
+            scope, full, role = word, verb, "crew" if verb == "repair" else "checker"
         else:
-            scope, full, role = word, "alarm." + _ALARM_VERBS.get(verb, verb), _ROLES.get(verb, "duty")
-            data = {**_said(model, verb, given["at_ms"]), **data}
+            scope, full, role = word, "alarm." + ALARM_NAMES.get(verb, verb), _ROLES.get(verb, "duty")
+            data = {**alarm_data(model, verb, given["at_ms"]), **data}
         if (scope or verb == "order") and not self._scope(
             scope, rule, walk(node, [verb if scope == word else "scope"])
         ):
             return None
         name, role, unit = self._actor(model, node, role)
         key = f"{rule}|{scope}" if scope else ""
-        return Step(verb=full, target=key, role=role, name=name, unit=unit, data=data, **given)
+        label = model.target or ""
+        return Step(verb=full, target=key, role=role, name=name, unit=unit, data=data, label=label, **given)
 
     def _actor(self, model: StepIn, node: Node, role: str) -> tuple[str, str, str]:
         parts = [part.strip() for part in (model.by or role).split(",")]
@@ -228,6 +257,11 @@ class Scribe:
             return []
         if "notices" in wants:
             self._notices(wants["notices"], walk(node, ["notices"]))
+        self._words(wants, node)
+        if wants and not scopes and wants.keys() <= _NO_ALARM:
+            return [
+                Expectation(at_ms=read_duration(model.at), rule=rule, scope="", wants=wants, place=str(node.origin))
+            ]
         if not scopes:
             found = self._scopes(rule)
             if len(found) != 1 or not wants:
@@ -238,7 +272,7 @@ class Scribe:
         made = []
         for scope, level in scopes.items():
             place = node.key(scope) if isinstance(node, Table) else node
-            if not self._scope(scope, rule, place):
+            if not self._is_meant(scope, rule, place) or not self._scope(scope, rule, place):
                 continue
             mine = dict(wants)
             if level is not None and not self._level(level, walk(node, [scope]), mine):
@@ -247,6 +281,36 @@ class Scribe:
                 Expectation(at_ms=read_duration(model.at), rule=rule, scope=scope, wants=mine, place=str(node.origin))
             )
         return made
+
+    def _is_meant(self, word: str, rule: str, node: Node) -> bool:
+        """Tell a misspelt key from a misspelt scope, both of which may stand in an expectation."""
+        keys = [key for key in ExpectIn.model_fields if key not in {"at", "rule"}]
+        if word in (scopes := self._scopes(rule)):
+            return True
+        if (meant := SYNONYMS.get(word)) or word.isidentifier():
+            hint = f"here it is `{meant}`" if meant else did_you_mean(word, [*keys, *scopes], several="keys")
+            self._add("E104", node, f"unknown key `{word}` in expectation, and no scope of rule `{rule}`", hint)
+            return False
+        return True
+
+    def _words(self, wants: Mapping[str, Any], node: Node) -> None:
+        """Check the words of an expectation that name something."""
+        for word in wants.get("allowed", ()):
+            self._known(word, _VERBS_OF_ALARMS, "verb of alarms", walk(node, ["allowed"]), "E103")
+        desks = [team.id for team in self.config.teams.values() if team.kind == "duty"]
+        known: dict[str, Iterable[str]] = {"storm": desks, "mutes": self.mutes}
+        for key, words in known.items():
+            table = walk(node, [key])
+            for word in wants.get(key, ()):
+                what = "duty desk" if key == "storm" else "mute"
+                self._known(word, words, what, table.key(word) if isinstance(table, Table) else table)
+        for word in wants.get("told", ()):
+            people = [*self.config.teams, *self.config.people, "none"]
+            self._known(word, people, "team or person", walk(node, ["told"]))
+        rules = {r.id for r in self.config.rules}
+        for word in wants.get("hidden_by", ()):
+            name = word.partition("|")[0]
+            self._known(name, [*rules, *self.mutes, "none"], "rule or mute", walk(node, ["hidden_by"]))
 
     def _level(self, said: Any, node: Node, wants: dict[str, Any]) -> bool:
         if not isinstance(said, str):
@@ -313,27 +377,3 @@ class Scribe:
                 )
             )
         return tuple(found)
-
-
-def _said(model: StepIn, verb: str, at_ms: int) -> dict[str, Any]:
-    """Return what the data of an alarm's verb are, from the step's own keys."""
-    data: dict[str, Any] = {}
-    if "reason" in ALARM_VERBS[_ALARM_VERBS.get(verb, verb)].needs or model.reason:
-        data["reason"] = model.reason or "a rule test"
-    if verb == "comment" or model.note:
-        data["note"] = model.note or "a rule test"
-    if verb == "shelve":
-        until = read_duration(model.until) if model.until else at_ms + _shelf_ms(model)
-        data["until_ms"] = {"at": until}
-    return data
-
-
-def _shelf_ms(model: StepIn) -> int:
-    return read_duration(model.for_) if model.for_ else SHELF_S * 1000
-
-
-def _instant(key: str, value: Any, at_ms: int) -> Any:
-    """Return `until_ms: 2h` as an instant two hours after the step, relative to the start of the test."""
-    if key.endswith("_ms") and isinstance(value, str):
-        return {"at": at_ms + read_duration(value)}
-    return value

@@ -7,14 +7,16 @@ reload is the service's own turn from one configuration to another. Only tests t
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from alerts.desk import Desk
+from alerts.order_table import is_serious
 from citypulse.ledger import Ledger, Tick
 from citypulse.ledger.packing import dump, load
 from citypulse.model import (
@@ -26,10 +28,14 @@ from citypulse.model import (
     Effects,
     Event,
     GatewayHeard,
+    Lane,
+    Mute,
     Notice,
+    OrderState,
     Quality,
     ReadingBatch,
     SensorTable,
+    Storm,
     Transition,
     WorkOrder,
 )
@@ -45,6 +51,14 @@ from rules.ruletest import Step
 from .backtesting import calibrated
 
 NOTHING = GatewayHeard()
+_S = OrderState
+_REPAIR = {_S.DISPATCHED: "accept", _S.ACCEPTED: "arrive", _S.HANDLING: "report", _S.FED_BACK: "check"}
+_PICTURE = "sha256:" + "0" * 64  # stands for one: no picture is needed to try a rule
+ORDER_DATA: dict[str, dict[str, Any]] = {
+    "arrive": {"position": [30.0, 120.0]},
+    "report": {"photo_before": _PICTURE, "photo_after": _PICTURE, "action": "repaired"},
+}
+"""What a step of an order says when the test does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +82,9 @@ class Record:
     orders: dict[str, WorkOrder] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
+    mutes: dict[str, Mute] = field(default_factory=dict)  # by id
+    storms: dict[str, Storm] = field(default_factory=dict)  # by desk
+    lanes: Counter[tuple[str, Lane]] = field(default_factory=Counter)  # readings so far, by sensor and lane
     subjects: dict[str, Alarm] = field(default_factory=dict)  # alarm id → newest version
 
     def take(self, transitions: Sequence[Transition], effects: Effects) -> None:
@@ -80,6 +97,8 @@ class Record:
             if before is None or alarm.occurrence >= before.occurrence:
                 newest[alarm.dedup_key] = alarm
         self.orders |= effects.orders
+        self.mutes |= effects.mutes
+        self.storms |= effects.storms
         self.events += effects.events
         self.notices += effects.notices
 
@@ -93,6 +112,7 @@ class Stage:
         self._ledger = Ledger.open(Path(self._folder.name)) if self._folder else None
         self.record = Record()
         self._ticks = self._commands = self._away_ms = 0
+        self._names: dict[str, str] = {}  # of mutes: what the test calls them → id
         self.start_ms = start_ms
         self._grader: Grader
         self._regime = self._made(config)
@@ -165,7 +185,9 @@ class Stage:
         return tuple(effects.answers)
 
     def _keep(self, now_ms: int, effects: Effects) -> None:
-        if self._ledger is None or not (effects.events or effects.alarms or effects.orders or effects.mutes):
+        if self._ledger is None or not (
+            effects.events or effects.alarms or effects.orders or effects.mutes or effects.storms
+        ):
             return
         self._ticks += 1
         self._ledger.commit(Tick(number=self._ticks, now_ms=now_ms, effects=effects))
@@ -179,6 +201,9 @@ class Stage:
             np.array([a.value for a in arrivals], np.float64),
             np.array([a.at_ms for a in arrivals], np.int64),
         ).batch
+        ids = self._regime.table.ids
+        lanes = zip(batch.sensor.tolist(), batch.lane.tolist(), strict=True)
+        self.record.lanes.update((ids[sensor], Lane(lane)) for sensor, lane in lanes)
         given = np.array([int(a.quality) for a in arrivals], np.uint8)
         quality = np.where(given >= Quality.SUSPECT, np.maximum(batch.quality, given), batch.quality)
         return ReadingBatch(
@@ -194,6 +219,10 @@ class Stage:
 
     def act(self, step: Step, now_ms: int) -> Answer:
         """Do as a person asks, through the desk's own commands."""
+        if step.verb == "repair":
+            return self._repair(step, now_ms)
+        if step.verb == "confirm":
+            return self._confirm(step, now_ms)
         target, unit = self._target(step)
         self._commands += 1
         command = Command(
@@ -204,7 +233,37 @@ class Stage:
             at_ms=now_ms,
             data={key: self._absolute(value) for key, value in step.data.items()},
         )
-        return self.tick(now_ms, commands=[command])[0]
+        answer = self.tick(now_ms, commands=[command])[0]
+        if answer.ok and step.verb in {"mute.new", "mute.window"}:
+            self._names[step.label] = answer.subject
+        return answer
+
+    def _repair(self, step: Step, now_ms: int) -> Answer:
+        """Let the crew take what steps of the alarm's order are left, and the desk send it to be checked."""
+        while True:
+            order = self.order_of(step.target)
+            verb = "accept" if order is None else _REPAIR.get(order.state, "check")
+            is_crew = verb != "check"
+            one = replace(
+                step, verb=f"order.{verb}", role=step.role if is_crew else "lead",
+                name=step.name if is_crew else "somebody (lead)", unit=step.unit if is_crew else "",
+                data={**ORDER_DATA.get(verb, {}), **(step.data if verb == "report" else {})},
+            )  # fmt: skip
+            answer = self.act(one, now_ms)
+            if not answer.ok or not is_crew:
+                return answer
+
+    def _confirm(self, step: Step, now_ms: int) -> Answer:
+        """Let the checker pass the order and, where it is serious, the lead close it."""
+        answer = self.act(replace(step, verb="order.pass"), now_ms)
+        order = self.order_of(step.target)
+        if not answer.ok or order is None or order.state is not OrderState.CHECKING or not is_serious(order.level):
+            return answer
+        return self.act(replace(step, verb="order.close", role="lead", name="somebody (lead)", unit=""), now_ms)
+
+    def mute_of(self, name: str) -> str:
+        """Return the id of a mute that the test calls so; the name itself where it is an id."""
+        return self._names.get(name, name)
 
     def _absolute(self, value: Any) -> Any:
         is_moment = isinstance(value, dict) and value.keys() == {"at"}
@@ -212,6 +271,10 @@ class Stage:
 
     def _target(self, step: Step) -> tuple[str, str]:
         alarm = self.record.alarms.get(step.target)
+        if step.verb.startswith("mute.") and step.label:
+            return self.mute_of(step.label) if step.verb in {"mute.extend", "mute.cancel"} else "", ""
+        if step.label:
+            return self.mute_of(step.label), ""
         if step.verb.startswith("order."):
             order = self.order_of(step.target)
             if order is None:
@@ -257,3 +320,10 @@ class Stage:
     def live(self, key: str) -> Alarm | None:
         """Return the retained alarm of a key."""
         return self._desk.live(key)
+
+    def sensors_of(self, rule: str, scope: str) -> tuple[str, ...]:
+        """Return the sensors a rule looks at for a scope."""
+        for found in self.config.rules:
+            if found.id == rule and scope in found.scopes:
+                return found.sensors[found.scopes.index(scope)]
+        return ()

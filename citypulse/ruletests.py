@@ -9,13 +9,15 @@ A file is checked whole before any of its tests runs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from citypulse.config import Extensions, load_city, problems
+from citypulse.config.diagnostics import Diagnostic
 from citypulse.config.load import parse, read_source
 from citypulse.config.nodes import Listing, Node, Report, Table, walk
 from citypulse.errors import ConfigError
@@ -24,7 +26,7 @@ from rules.because import duration
 from rules.ruletest import RuleTest
 
 from .ruletest_script import Scribe
-from .ruletest_shape import SuiteIn
+from .ruletest_shape import SYNONYMS, SuiteIn
 from .ruletest_verdict import Outcome, play
 
 __all__ = ["Outcome", "Result", "Suite", "load_suite", "run_suite", "story", "suite_of"]
@@ -102,7 +104,19 @@ def _shape(root: Node | None, report: Report) -> SuiteIn | None:
         return SuiteIn.model_validate(root.data())
     except ValidationError as error:
         problems.note(report, error, root, SuiteIn)
+        report.found[:] = [_nearer(found) for found in report.found]
         return None
+
+
+def _nearer(found: Diagnostic) -> Diagnostic:
+    """Point at the item of a series that cannot be read, and say our word for another system's."""
+    if found.code == "E401" and (item := re.match(r"'([^']+)'", found.message)) and found.source:
+        at = found.source.find(item[1], found.col - 1)
+        return found if at < 0 else replace(found, col=at + 1, width=len(item[1]))
+    if found.code == "E104" and (word := re.match(r"unknown key `([^`]+)`", found.message)):
+        meant = SYNONYMS.get(word[1].lower())
+        return found if meant is None else replace(found, hint=f"here it is `{meant}`")
+    return found
 
 
 def _named(root: Node | None, path: Path, model: SuiteIn | None, report: Report) -> Path | None:

@@ -9,6 +9,12 @@ from citypulse.model import Limit, Priority, Quantity, Side, Text, TransitionKin
 
 from .detector import Detector, LaneSpec
 
+_GOOD = {  # where a value has to be to end a level, as the limit's equality says: zh, en
+    Side.AT_LEAST: ("低于", "below"),
+    Side.ABOVE: ("不高于", "at most"),
+    Side.BELOW: ("不低于", "at least"),
+    Side.AT_MOST: ("高于", "above"),
+}
 _PERIODS = (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("d", 86_400.0))
 
 SPEAKS_FROM = 0.5  # a rate is told in the shortest period that makes its limit at least this large
@@ -121,8 +127,9 @@ class Speaker:
         is_upper = limit.side in (Side.AT_LEAST, Side.ABOVE)
         clear_at = self.feature(limit.value - limit.deadband if is_upper else limit.value + limit.deadband)
         level = was if was is not None else limit.level
-        zh += f",{'低于' if is_upper else '高于'} {clear_at.zh}"
-        en += f", {'below' if is_upper else 'above'} {clear_at.en}"
+        zh_word, en_word = _GOOD[limit.side]
+        zh += f",{zh_word} {clear_at.zh}"
+        en += f", {en_word} {clear_at.en}"
         if lasted_s > 0:
             zh, en = f"{zh} 已 {lasted}", f"{en} for {lasted}"
         return Text(zh=f"{zh},解除{level.colour_zh}{at_zh}", en=f"{en}: {level.colour} ends{at_en}")

@@ -6,6 +6,8 @@ here silence is not recovery, however it begins. `NaN` is a reading that says "n
 `5@-15m` was measured a quarter of an hour before it arrives, `5@+10m` by a clock that runs ahead; `5*2` arrives twice.
 
     5?@-15m*2x3    in this order: value and step, grade, time, copies, count
+
+A series may also name the moments at which its items arrive, and a clock that is off (`Series.moments`, `Item.off_ms`).
 """
 
 from __future__ import annotations
@@ -30,9 +32,9 @@ SIGHTS = ("good", "blind", "stale")
 _UNIT_MS = {"ms": 1, "s": 1000, "min": 60_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _UNITS = "ms|min|s|m|h|d"
 _DURATION = re.compile(rf"(\d+(?:\.\d+)?)\s*({_UNITS})")
-_NUMBER = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _ITEM = re.compile(
-    rf"(?P<value>{_NUMBER}|NaN)(?P<step>[+-]\d+(?:\.\d+)?)?(?P<grade>[?!])?"
+    rf"(?P<value>{_NUMBER}|NaN)(?P<step>[+-](?:\d+(?:\.\d+)?|\.\d+))?(?P<grade>[?!])?"
     rf"(?:@(?P<off>[+-](?:\d+(?:\.\d+)?(?:{_UNITS}))+))?(?:\*(?P<copies>\d+))?(?:x(?P<times>\d+))?"
 )
 _NOTHING = re.compile(r"(?:_|stale)(?:x(\d+))?")
@@ -59,21 +61,29 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One sensor's readings: an item every `every_ms` from `start_ms` after the start of the test."""
+    """One sensor's readings: an item every `every_ms` from `start_ms` after the start of the test.
+
+    moments: instead, when each item arrives, ms after the start, ascending.
+    """
 
     sensor: str
     every_ms: int
     start_ms: int
     items: tuple[Item, ...]
+    moments: tuple[int, ...] = ()
+
+    def at_ms(self, k: int) -> int:
+        """Return when item `k` arrives, ms after the start of the test."""
+        return self.moments[k] if self.moments else self.start_ms + k * self.every_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """Something that is done at `at_ms`: a command of a person, or what happens to the service itself.
 
-    verb: one of the desk's (`alarm.acknowledge`, `order.accept` …), or `restart`, `reload`, `online`, `offline` ·
-    target: dedup key of the alarm meant, or the gateway · refused: the code it must be refused with, "" when it must
-    be done.
+    verb: one of the desk's (`alarm.acknowledge`, `order.accept` …), or `restart`, `reload`, `online`, `offline`,
+    `repair`, `confirm` · target: dedup key of the alarm meant, or the gateway · refused: the code it must be refused
+    with, "" when it must be done.
     """
 
     at_ms: int
@@ -86,6 +96,7 @@ class Step:
     refused: str = ""
     down_ms: int = 0
     config: str = ""
+    label: str = ""  # of a mute: what this test calls it
     place: str = ""  # file:line
 
 
@@ -95,7 +106,7 @@ class Expectation:
 
     at_ms: int
     rule: str
-    scope: str
+    scope: str  # "" where nothing is asked of an alarm
     wants: Mapping[str, Any]
     place: str = ""  # file:line
 
@@ -116,8 +127,8 @@ class RuleTest:
     """One test. evaluate_ms: how often time moves when nothing arrives.
 
     raises, clears: rule → how often over the whole test · levels: (rule, scope) → levels one after the other, None is
-    normal · notices: kind → how many, all kinds; None when the test does not count them · events: the whole record of
-    the alarms of `rule`; None when the test does not read it.
+    normal · notices: kind → how many, all kinds; None when the test does not count them · counts: kind of event → how
+    many, those named · events: the whole record of the alarms of `rule`; None when the test does not read it.
     """
 
     name: str
@@ -131,6 +142,7 @@ class RuleTest:
     clears: Mapping[str, int] = field(default_factory=dict)
     levels: Mapping[tuple[str, str], tuple[Priority | None, ...]] = field(default_factory=dict)
     notices: Mapping[str, int] | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
     events: tuple[Told, ...] | None = None
     differs: str = ""
     source: str = ""
@@ -149,6 +161,13 @@ def read_duration(text: str) -> int:
     if not parts or _DURATION.sub("", compact).strip():
         raise RuleTestError(f"{text!r} is not a duration; write 20 s, 1m40s or 2 h")
     return round(sum(float(value) * _UNIT_MS[unit] for value, unit in parts))
+
+
+def read_offset(text: str) -> int:
+    """Return `+7m` or `-90s` in milliseconds. RuleTestError for anything else."""
+    if text[:1] not in {"+", "-"}:
+        raise RuleTestError(f"{text!r} has no sign; write +7m or -90s")
+    return (-1 if text[0] == "-" else 1) * read_duration(text[1:])
 
 
 def read_series(text: str) -> tuple[Item, ...]:
@@ -182,6 +201,6 @@ def _items(word: str, found: re.Match[str]) -> list[Item]:
         raise RuleTestError(f"{word!r}: NaN is no value, it has neither step nor grade")
     grade = Quality.MISSING if is_nothing else {"?": Quality.SUSPECT, "!": Quality.FAIL}.get(found["grade"] or "")
     off = found["off"] or ""
-    off_ms = (-1 if off.startswith("-") else 1) * read_duration(off[1:]) if off else 0
+    off_ms = read_offset(off) if off else 0
     first, step = float(found["value"]), float(found["step"] or 0)
     return [Item(first + k * step, grade or Quality.GOOD, off_ms, copies) for k in range(times + 1)]

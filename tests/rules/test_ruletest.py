@@ -100,7 +100,7 @@ HEAD = "tests:\n  - rule: isa-level\n"
     [
         (HEAD + "    expect: [{at: 1m, isa-1.depth: red}]\n", "2:5 E402", "nothing happens"),
         (HEAD + '    series: {isa-1.depht: "1"}\n    raises: 0\n', "3:14 E302", "did you mean `isa-1.depth`?"),
-        (HEAD + '    series: {isa-1.depth: "1 zwei"}\n    raises: 0\n', "3:14 E401", "'zwei' is not a series item"),
+        (HEAD + '    series: {isa-1.depth: "1 zwei"}\n    raises: 0\n', "3:30 E401", "'zwei' is not a series item"),
         (HEAD + '    series: {isa-1.depth: "1"}\n', "2:5 E402", "expects nothing"),
         (HEAD + '    series: {isa-1.depth: "1"}\n    expect: [{isa-1.depth: red}]\n', "4:14 E101", "`at` is missing"),
         (HEAD + '    series: {isa-1.depth: "1"}\n    expect: [{at: 1m, isa-1.depth: crimson}]\n', "4:36 E103", "level"),
