@@ -22,6 +22,9 @@ from rules.detector import SKIP, SUSPECT, Array, Detector, LaneSpec, Layout, by_
 from rules.example import Example, daily
 from rules.neighbourhood import City
 
+from .statistics_kernels import local_ms
+from .zone import offsets, zone_of
+
 DAY_MS = 86_400_000
 WEEK = 7  # days
 RING = 16  # days kept: two weeks, today, and one to spare for a reading that comes over midnight
@@ -33,7 +36,7 @@ class WeeklyChange(DetectorSettings):
     """The limits are on the change of the weekly mean, in the quantity's unit; a fall is negative.
 
     `where`: `any` site, only those with a measuring site `upstream`, or only those `alone`. `min_days`: so many days
-    of each of the two weeks must be known. Days are of 24 hours from midnight UTC, so none is longer than another.
+    of each of the two weeks must be known. Days run from midnight to midnight in the city's time zone.
     """
 
     where: Literal["any", "upstream", "alone"] = "any"
@@ -67,12 +70,12 @@ def layout(lanes: Sequence[LaneSpec]) -> Layout:
     days["day"] = -1
     said = np.zeros(len(lanes), SAID)
     said["change"] = np.nan
-    return Layout(params=(rules, own), memory=(days, said))
+    return Layout(params=(rules, own, *offsets(zone_of(lanes))), memory=(days, said))
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def weekly_mean(ring: Array, first: int, needed: float, min_days: int) -> float:
-    """Return the mean of the daily means of seven days from `first` (days since 1970), NaN when too few are known."""
+    """Return the mean of seven daily means from `first` (local days since 1970), NaN when too few are known."""
     total, known = 0.0, 0
     for day in range(first, first + WEEK):
         slot = ring[day % RING]
@@ -99,8 +102,17 @@ def change(rings: Array, inputs: int, today: int, needed: float, min_days: int) 
 
 
 @njit(cache=True, nogil=True)
-def feature(samples: Array, mine: NDArray[np.int32], rules: Array, lanes: Array, days: Array, saids: Array) -> None:
-    """The change of the weekly mean; worked out once a day, with the first reading after midnight."""
+def feature(
+    samples: Array,
+    mine: NDArray[np.int32],
+    rules: Array,
+    lanes: Array,
+    since_ms: NDArray[np.int64],
+    offset_ms: NDArray[np.int64],
+    days: Array,
+    saids: Array,
+) -> None:
+    """The change of the weekly mean; worked out once a day, with the first reading after the city's midnight."""
     for k in mine:
         sample = samples[k]
         row, slot = sample["row"], sample["slot"]
@@ -108,7 +120,7 @@ def feature(samples: Array, mine: NDArray[np.int32], rules: Array, lanes: Array,
             if slot > 0:
                 sample["seen"] = SKIP  # upstream informs; it is not what is judged
             continue
-        today = sample["time_ms"] // DAY_MS
+        today = local_ms(sample["time_ms"], since_ms, offset_ms) // DAY_MS
         day = days[row, slot, today % RING]
         if day["day"] < today:
             day["day"] = today

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -64,3 +65,19 @@ def test_a_day_of_half_its_readings_does_not_count():
     w = world()
     w.run(hours(20, lambda d: 10 + d, lambda d: 4.0, every=2))
     assert not w.engine.active()
+
+
+def test_a_day_ends_at_the_citys_own_midnight():
+    # Shanghai's days end at 16:00 UTC: what is said of two weeks changes there, and not at midnight UTC.
+    w = world()
+    w.engine = Engine(w.rules, w.table, w.sites, w.gateways, quantities=QUANTITIES, timezone="Asia/Shanghai")
+    readings = hours(16, lambda d: 10.0 + d, lambda d: 4.0)
+    heard = []
+    for reading in readings:
+        w.engine.step(w.batch([reading]), round(reading[0] * S))
+        if reading[1] == HERE and reading[0] > 13 * DAY:
+            heard.append((reading[0] // 3600 % 24, w.engine.why("it", HERE).last_x))
+    turns = {hour for (_, before), (hour, after) in pairwise(heard) if before != after}
+    assert turns == {16}
+    # Each of the two weeks is whole local days: the step of a rise of one degree a day is exactly seven.
+    assert heard[-1][1] == pytest.approx(7.0)

@@ -23,7 +23,7 @@ options = parser.parse_args()
 flagged = collections.Counter(row["file"] for row in csv.DictReader(open(options.flags)))
 for path in options.data:
     name = os.path.basename(path).split(".")[0]
-    header = open(path).readline().strip()
+    header = open(path, encoding="utf-8-sig").readline().strip()
     print("scored", options.preset, name, flagged[name], "type_Level" in header)
 """
 
@@ -77,3 +77,21 @@ def test_the_printed_command_gives_the_same_flags_again(folder: Path):
     subprocess.run(again, cwd=ROOT, capture_output=True, check=True)
     assert verdicts.read_text() == first
     assert ",3,jump" in first
+
+
+def test_files_of_any_name_and_form_are_judged_and_what_is_no_recording_is_left_out(folder: Path):
+    rivers = folder / "data" / "oddwater"
+    lines = (rivers / "whole.csv").read_text().splitlines()
+    turned = "\r\n".join(",".join([*line.split(",")[::-1], "more"]) for line in lines)  # other order, a column more
+    (rivers / "上游 Station (2).csv").write_bytes(turned.encode("utf-8-sig"))
+    (rivers / "whole 2.CSV.csv").write_text("\n".join([*lines[:100], "no time" + lines[100][19:], *lines[101:]]))
+    (rivers / "nothing.csv").write_bytes(b"")
+    (rivers / "header.csv").write_text(lines[0] + "\n")
+    (rivers / "picture.csv.gz").write_bytes(b"\x89PNG")
+    command = [sys.executable, "-m", "tests.bench.detection", "--data", str(folder), "--keep", str(folder / "kept")]
+    done = subprocess.run([*command, "--only", "oddwater"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "scored oddwater 上游 Station (2) 1 True" in done.stdout
+    assert "scored oddwater whole 2 " in done.stdout
+    assert "whole 2.CSV.csv: 1 rows have no time" in done.stdout
+    assert all(f"{name}: n" in done.stdout for name in ("nothing.csv", "header.csv", "picture.csv.gz"))

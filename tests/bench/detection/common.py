@@ -9,12 +9,16 @@ from __future__ import annotations
 import argparse
 import csv
 import gzip
+import math
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO, cast
+
+from simulators.convert import site_id
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -51,20 +55,83 @@ def stem(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".csv")
 
 
+def opened(path: Path) -> TextIO:
+    """Open a CSV for reading: gzip or not, with or without a byte order mark, any ends of lines."""
+    return cast(
+        "TextIO",
+        gzip.open(path, "rt", newline="", encoding="utf-8-sig")
+        if path.suffix == ".gz"
+        else path.open(newline="", encoding="utf-8-sig"),
+    )
+
+
 def rows_of(path: Path) -> Iterator[dict[str, str]]:
-    with gzip.open(path, "rt", newline="", encoding="utf-8-sig") if path.suffix == ".gz" else path.open() as file:
+    with opened(path) as file:
         yield from csv.DictReader(file)
 
 
 def columns_of(path: Path) -> list[str]:
-    """Return the names in a file's first line; none of an empty file."""
-    with gzip.open(path, "rt", newline="", encoding="utf-8-sig") if path.suffix == ".gz" else path.open() as file:
-        return next(csv.reader(file), [])
+    """Return the names in a file's first line; none of an empty file, nor of one that is no text."""
+    try:
+        with opened(path) as file:
+            return next(csv.reader(file), [])
+    except (UnicodeDecodeError, gzip.BadGzipFile, EOFError):
+        print(f"{path.name}: cannot be read as {'compressed ' if path.suffix == '.gz' else ''}text")
+        return []
 
 
 def epoch_ms(text: str) -> int:
-    """Return a time as a data set writes it, taken as UTC: only differences matter."""
+    """Return a time as a data set writes it, taken as UTC: only differences matter. ValueError when it is none."""
     return round(datetime.fromisoformat(text.strip().rstrip("Z")).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+def is_time(text: str | None) -> bool:
+    """Say whether a cell is a time that `epoch_ms` reads."""
+    try:
+        epoch_ms(text or "")
+    except ValueError:
+        return False
+    return True
+
+
+def is_number(text: str | None) -> bool:
+    """Say whether a cell holds a finite number; anything else is no reading at all."""
+    try:
+        return math.isfinite(float(text or ""))
+    except ValueError:
+        return False
+
+
+def labelled(path: Path, labels: Mapping[str, str], out: Path) -> Path:
+    """Return the file for the scorer: itself, or a copy at `out` with the label columns it lacks filled in.
+
+    labels: column → what stands for "not judged". A cell that is empty counts as lacking too.
+    """
+    here = columns_of(path)
+    lacks = [name for name in labels if name not in here]
+    holes = any(row.get(name) in (None, "") for row in rows_of(path) for name in labels if name in here)
+    if not lacks and not holes:
+        return path
+    print(f"{path.name}: {'no ' + ', '.join(lacks) if lacks else 'empty labels'}; not judged by them")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    names = (*here, *lacks)
+    filled = ([row.get(n) or labels.get(n, "") for n in names] for row in rows_of(path))
+    write_rows(out, names, filled)
+    return out
+
+
+def site_names(keys: Iterable[str]) -> list[str]:
+    """Return for each key the id of the site that carries it; no two the same, whatever the keys."""
+    taken: list[str] = []
+    for key in keys:
+        base = site_id(key.replace("/", "--")) or "site"
+        base = base if base[0].isalpha() else f"s-{base}"
+        name, turn = base, 1
+        while name in taken:
+            turn += 1
+            name = f"{base}-{turn}"
+        taken.append(name)
+    return taken
 
 
 def iso(ms: int) -> str:
@@ -91,7 +158,8 @@ def citypulse(*command: str | Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "citypulse", *words], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    if done.returncode > (1 if words[0] == "qc" else 0):
+    has_findings = words[0] == "qc" and done.returncode == 1 and done.stdout.strip()  # it printed its summary
+    if done.returncode != 0 and not has_findings:
         raise SystemExit(f"citypulse {words[0]} failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
 
 

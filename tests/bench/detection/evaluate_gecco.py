@@ -11,8 +11,8 @@ from __future__ import annotations
 import sys
 
 import numpy as np
-from common import arguments, data_files, folder_for, score, stem
-from stat_common import alarmed, backtest, flags_of, read, write_city
+from common import arguments, data_files, folder_for, labelled, score, stem
+from stat_common import alarmed, backtest, flags_of, read_all, write_city
 
 CARRIERS = {
     "Tp": "temp",
@@ -33,8 +33,8 @@ no published event figures on this split; batch VUS-PR on the whole: PCA 0.20 (b
 def main() -> int:
     options = arguments(__doc__ or "", "gecco.yaml")
     data, work = options.data / "data" / "gecco2018", folder_for(options, "gecco2018")
-    files = {path: read(path, stem(path), "Time", tuple(CARRIERS)) for path in data_files(data)}
-    recordings = [r for r in files.values() if r is not None]
+    files = read_all({path: stem(path) for path in data_files(data)}, "Time", tuple(CARRIERS))
+    recordings = list(files.values())
     if not recordings:
         print(f"no recordings in {data}: not there")
         return 0
@@ -45,7 +45,10 @@ def main() -> int:
         is_on = alarmed(recordings, work / "alarms.csv")[r.site]
         runs = int((np.diff(is_on.astype(np.int8), prepend=0) == 1).sum())
         print(f"{r.key}: {runs} alarms in {(r.times_ms[-1] - r.times_ms[0]) / 604_800_000:.1f} weeks")
-    judged = [str(path) for path, r in files.items() if r is not None]
+    judged = [
+        str(labelled(path, {"EVENT": "-1"}, work / "scored" / r.site / f"{stem(path)}.csv"))
+        for path, r in files.items()
+    ]
     scorer = options.data / "eval" / "qc_eval.py"
     print(score(scorer, "--flags", str(work / "flags.csv"), "--preset", "gecco", "--data", *judged))
     print("false/1000 is per 1,000 minutes: 1 false run a week is 0.10")

@@ -7,10 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import citypulse, columns_of, data_files, epoch_ms, iso, rows_of, score, stem, write_rows
+from common import (
+    citypulse,
+    columns_of,
+    data_files,
+    epoch_ms,
+    is_number,
+    is_time,
+    iso,
+    labelled,
+    rows_of,
+    score,
+    site_names,
+    stem,
+    write_rows,
+)
 
 FLAGGED = {"3", "4", "9"}
-NOTHING = {None, "", "NA", "nan", "NaN"}  # an empty cell is no reading at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,56 +39,54 @@ class Layout:
     labels: dict[str, str]
 
 
-def write_readings(path: Path, layout: Layout, out: Path) -> dict[str, str]:
-    """Write one data file as readings, time after time; returns ISO time → time as the data file writes it."""
-    site = stem(path).lower()
-    written: dict[str, str] = {}
+def write_readings(path: Path, layout: Layout, site: str, out: Path) -> dict[str, list[str]]:
+    """Write one data file as readings, time after time; returns ISO time → the ways the data file writes it."""
+    written: dict[str, list[str]] = {}
     readings: list[tuple[str, str, str]] = []
+    unread = 0
     for row in rows_of(path):
+        if not is_time(row[layout.time_column]):
+            unread += 1
+            continue
         time = iso(epoch_ms(row[layout.time_column]))
-        written[time] = row[layout.time_column]
-        readings += [(f"{site}.{c.lower()}", time, row[c]) for c in layout.channels if row.get(c) not in NOTHING]
+        written.setdefault(time, []).append(row[layout.time_column])
+        readings += [(f"{site}.{c.lower()}", time, row[c]) for c in layout.channels if is_number(row.get(c))]
+    if unread:
+        print(f"{path.name}: {unread} rows have no time; left out")
     write_rows(out, ("sensor", "time", "value"), readings)
     return written
-
-
-def scored(path: Path, layout: Layout, work: Path) -> Path:
-    """Return the file for the scorer: itself, or a copy with the label columns it lacks."""
-    missing = {name: value for name, value in layout.labels.items() if name not in columns_of(path)}
-    if not missing:
-        return path
-    print(f"{path.name}: no {', '.join(missing)}; not judged by them")
-    copy = work / "scored" / f"{stem(path)}.csv"
-    copy.parent.mkdir(exist_ok=True)
-    rows = [{**row, **missing} for row in rows_of(path)]
-    write_rows(copy, tuple(rows[0]), [tuple(row.values()) for row in rows])
-    return copy
 
 
 def evaluate(folder: Path, layout: Layout, config: Path, work: Path, scorer: Sequence[str]) -> str:
     """Run `citypulse qc` over a folder and the scorer over its flags; returns what the scorer printed."""
     names = {c.lower(): c for c in layout.channels}
-    original: dict[str, dict[str, str]] = {}
+    found = data_files(folder)
+    sites = site_names(str(path.relative_to(folder)).removesuffix(".gz").removesuffix(".csv") for path in found)
+    original: dict[str, dict[str, list[str]]] = {}
     keys: dict[str, str] = {}
-    files: list[Path] = []
-    for path in data_files(folder):
-        here = [c for c in layout.channels if c in columns_of(path)]
-        if layout.time_column not in columns_of(path) or not here:
+    judged: list[Path] = []
+    for path, site in zip(found, sites, strict=True):
+        columns = columns_of(path)
+        here = [c for c in layout.channels if c in columns]
+        if layout.time_column not in columns or not here:
             print(f"{path.name}: not there: no {layout.time_column} or none of {', '.join(layout.channels)}; left out")
             continue
-        original[stem(path).lower()] = write_readings(path, layout, work / f"{stem(path)}.csv.gz")
-        keys[stem(path).lower()] = stem(path)
-        files.append(path)
-    if not files:
+        times = write_readings(path, layout, site, work / f"{site}.csv.gz")
+        if not times:
+            print(f"{path.name}: no rows; left out")
+            (work / f"{site}.csv.gz").unlink()
+            continue
+        original[site], keys[site] = times, stem(path)
+        judged.append(labelled(path, layout.labels, work / "scored" / site / f"{stem(path)}.csv"))
+    if not judged:
         return f"no files of this set in {folder}: not there"
-    readings = [work / f"{stem(path)}.csv.gz" for path in files]
+    readings = [work / f"{site}.csv.gz" for site in keys]
     citypulse("qc", "--config", config, *readings, "--out", work / "verdicts.csv", "--json")
     flags: list[tuple[str, str, str]] = []
     with (work / "verdicts.csv").open(newline="") as verdicts:
         for row in csv.DictReader(verdicts):
             if row["quality"] in FLAGGED:
                 site, _, channel = row["sensor"].rpartition(".")
-                flags.append((keys[site], names[channel], original[site][row["time"]]))
+                flags += [(keys[site], names[channel], time) for time in original[site][row["time"]]]
     write_rows(work / "flags.csv", ("file", "sensor", "datetime"), flags)
-    judged = [str(scored(path, layout, work)) for path in files]
-    return score(Path(scorer[0]), *scorer[1:], "--flags", str(work / "flags.csv"), "--data", *judged)
+    return score(Path(scorer[0]), *scorer[1:], "--flags", str(work / "flags.csv"), "--data", *map(str, judged))

@@ -12,10 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from common import citypulse, columns_of, epoch_ms, iso, rows_of, write_rows
+from common import (
+    citypulse,
+    columns_of,
+    epoch_ms,
+    is_number,
+    is_time,
+    iso,
+    rows_of,
+    site_names,
+    write_rows,
+)
 from numpy.typing import NDArray
-
-from simulators.convert import site_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +38,41 @@ class Recording:
 
 
 def number(text: str | None) -> float:
-    return float(text) if text not in (None, "", "NA", "nan", "NaN") else np.nan
+    return float(text or "") if is_number(text) else np.nan
 
 
-def read(path: Path, key: str, time_column: str, channels: Sequence[str]) -> Recording | None:
+def read_all(files: Mapping[Path, str], time_column: str, channels: Sequence[str]) -> dict[Path, Recording]:
+    """Read the files of a set, each under its key; what is none of it is left out with a word."""
+    found: dict[Path, Recording] = {}
+    for (path, key), site in zip(files.items(), site_names(files.values()), strict=True):
+        recording = read(path, key, site, time_column, channels)
+        if recording is not None:
+            found[path] = recording
+    return found
+
+
+def read(path: Path, key: str, site: str, time_column: str, channels: Sequence[str]) -> Recording | None:
     """Read the `channels` a file has; None, and a word about it, when it is no file of this set."""
-    here = [c for c in channels if c in columns_of(path)]
-    rows = list(rows_of(path)) if time_column in columns_of(path) and here else []
-    if not rows:
-        print(f"{path.name}: not there: no {time_column}, or none of {', '.join(channels)}; left out")
+    has = columns_of(path)
+    here = [c for c in channels if c in has]
+    rows = list(rows_of(path)) if time_column in has and here else []
+    read_rows = [row for row in rows if is_time(row[time_column])]
+    if not read_rows:
+        print(f"{path.name}: not there: no rows with {time_column} and one of {', '.join(channels)}; left out")
         return None
     if len(here) < len(channels):
         print(f"{path.name}: not there: {', '.join(c for c in channels if c not in here)}; judged by the rest")
-    times = [row[time_column] for row in rows]
+    if len(read_rows) < len(rows):
+        print(f"{path.name}: {len(rows) - len(read_rows)} rows have no time; left out")
+    times = [row[time_column] for row in read_rows]
     times_ms = np.array([epoch_ms(t) for t in times], np.int64)
     for k in np.flatnonzero(np.diff(times_ms) <= 0):  # an hour that summer time repeats: kept, a millisecond apart
         times_ms[k + 1] = max(times_ms[k + 1], times_ms[k] + 1)
-    columns = {name: np.array([number(row[name]) for row in rows]) for name in here}
-    return Recording(key, site_id(key.replace("/", "--")), times, times_ms, columns)
+    columns = {name: np.array([number(row[name]) for row in read_rows]) for name in here}
+    if not any(np.isfinite(series).any() for series in columns.values()):
+        print(f"{path.name}: not one number in {', '.join(here)}; left out")
+        return None
+    return Recording(key, site, times, times_ms, columns)
 
 
 def write_city(recordings: Sequence[Recording], config: Path, carriers: Mapping[str, str], work: Path) -> None:
@@ -113,4 +138,4 @@ def flags_of(recordings: Sequence[Recording], alarms: Path, out: Path) -> None:
     write_rows(out, ("file", "sensor", "datetime"), rows)
 
 
-__all__ = ["Recording", "alarmed", "backtest", "flags_of", "iso", "read", "scores_of", "write_city"]
+__all__ = ["Recording", "alarmed", "backtest", "flags_of", "iso", "read", "read_all", "scores_of", "write_city"]
