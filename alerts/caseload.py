@@ -11,10 +11,10 @@ from typing import Final
 
 from citypulse.model import OrderState, WorkOrder
 
+from .births import Trouble, trouble_of
 from .order_table import ENDS
 from .sla import clocks_of, next_lamp_ms
 from .state import REOPEN_WITHIN_S
-from .steps import Trouble, trouble_of
 from .workdays import WorkCalendar
 
 WAITING: Final = frozenset({OrderState.DEFERRED, OrderState.SUSPENDED})

@@ -290,7 +290,7 @@ class Prover:
         for year in unknown_years(days[0], days[1]):
             yield (
                 f"{year} 年的放假安排尚未录入, 按普通周末计算 | the holidays of {year} are not known: plain weekends"
-                " are used; add them to alerts/workday_years.py when the State Council has announced them"
+                f" are used; write the notice into workdays-{year}.yaml and name it in `include:`"
             )
         if not self._config.people:
             yield "配置里没有人员, 无从证明 | no `people:` are configured, so nobody can be shown to be reached"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from citypulse.model import CityConfig, Notice, NoticeKind, Priority, Text
+from citypulse.model import CityConfig, Notice, NoticeKind, Priority, Text, split_target
 
 from .pen import idem_key
 
@@ -55,7 +55,7 @@ class Ways:
         order: dict[str, None] = {}
         for name in (channel, *path):
             order |= dict.fromkeys(self._after.get(name, ()))
-        order |= dict.fromkeys(self._targets.get(target, ()))
+        order |= dict.fromkeys(self._targets.get(split_target(target)[0], ()))
         had = {channel, *path}
         return next((name for name in order if name not in had and suits(name)), "")
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from citypulse.model import Actor, Alarm, AlarmQuality, Condition, OrderTemplate, Team, WorkOrder
 
+from .proof import percent, percent_needed
 from .sla import EXTENSIONS_MAX
 from .texts import days, span
 from .verification import Verdict
@@ -244,9 +245,11 @@ def _sensor_witness(ask: Ask) -> str:
             return ""
         return 'the sensors cannot testify (data missing); give "proof": {photo, lat, lon}'
     share = ask.verdict.share if ask.verdict is not None else 0.0
+    needed, got = percent_needed(ask.order.coverage), percent(share)
     return (
         f"the sensors have not testified yet: they must stay normal for {span(ask.window_s)} with "
-        f"{ask.order.coverage:.0%} of the expected readings (now {share:.0%})"
+        f"{needed} of the expected readings (now {got}) | "
+        f"传感器尚未证明恢复: 须持续正常 {span(ask.window_s)} 且收到应有读数的 {needed} (目前 {got})"
     )
 
 

@@ -9,14 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from citypulse.contacts import scrubbed
 from citypulse.model import Command, OrderTemplate, Priority, Site, Team
 
+from .births import Birth, Trouble, trouble_of
 from .guards import missing
 from .order_table import TABLES, find_row
-from .steps import Birth, Trouble, trouble_of
 
 KEPT: Final = ("source", "contact", "confidence", "photo", "position", "class_code")
-"""What of a report is kept with its order. The contact stays there and never enters the record."""
+"""What of a report is kept with its order. The contact stays there and never enters the record;
+mobile numbers in the note are masked, for the note does."""
 NOTE_MAX: Final = 500
 BY_ROLE: Final = {"public": "citizen"}  # else an officer, unless the report says otherwise
 
@@ -68,7 +70,7 @@ def read(
     intake.setdefault("source", BY_ROLE.get(actor.role, "officer"))
     if intake["source"] == "drone" and "confidence" not in intake:
         raise IntakeError("bad_data", "a drone's report needs its confidence, 0 to 1")
-    note = str(data.get("note", ""))[:NOTE_MAX]
+    note = scrubbed(str(data.get("note", "")))[:NOTE_MAX]
     birth = Birth(
         level=level,
         cause=data["cause"],

@@ -12,14 +12,15 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final
 
-from citypulse.model import Alarm, Event, OrderState, Priority, Text, WorkOrder
+from citypulse.model import Alarm, AlarmPlan, Event, OrderState, Priority, Text, WorkOrder
 
-FORMULAS: Final = "2026-1"
+from . import replay
+
+FORMULAS: Final = "2026-2"
 """Version of the formulas; a changed formula gets a new one, so that old reports stay comparable."""
 TEN_MIN_MS: Final = 600_000
 FLOOD_FROM: Final = 10  # more than this many alarms in ten minutes is a flood (ISA-18.2, EEMUA 191)
 CHATTER_PER_MIN: Final = 3  # raises of one key within a minute (ISA-18.2)
-STALE_MS: Final = 86_400_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +38,13 @@ class Indicator:
 
 @dataclass(slots=True, kw_only=True)
 class Course:
-    """One order with the instants of its steps, from its events: kind → event times, epoch ms."""
+    """One order with the instants of its steps, from its events: kind → event times, epoch ms.
+
+    `clocks` is what the record says of its clocks: whether it was on time is read there and computed nowhere else.
+    """
 
     order: WorkOrder
+    clocks: replay.Course
     at: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     codes: set[str] = field(default_factory=set)
     was_mis_sent: bool = False
@@ -53,26 +58,27 @@ class Course:
         """True for an order that was cancelled or not filed."""
         return self.order.state in {OrderState.CANCELLED, OrderState.REJECTED}
 
-    def is_on_time(self, *, with_pauses: bool) -> bool:
-        """True when the first report came by the first deadline; pauses move it only if they are allowed to."""
-        done, due = self.first("fed_back"), self.order.first_due_ms
-        if done is None or due is None:
-            return False
-        return done <= due + (round(self.order.paused_s * 1000) if with_pauses else 0)
-
 
 def courses(orders: Iterable[WorkOrder], events: Iterable[Event], since_ms: int, until_ms: int) -> list[Course]:
     """Return the courses of the orders opened in [since, until), in order of opening; drills are no part of it."""
     real = (o for o in orders if not o.is_exercise)
     chosen = sorted((o for o in real if since_ms <= o.opened_ms < until_ms), key=lambda o: (o.opened_ms, o.id))
-    found = {o.id: Course(order=o) for o in chosen}
+    wanted = {o.id for o in chosen}
+    lines: dict[str, list[Event]] = defaultdict(list)
     for event in events:
-        course = found.get(event.subject)
-        if course is not None:
-            course.at[event.kind].append(event.event_ms)
-            course.codes |= {event.data["code"]} if "code" in event.data else set()
-            course.was_mis_sent |= event.kind == "returned" and event.data.get("mis_dispatch") is True
-    return list(found.values())
+        if event.subject in wanted:
+            lines[event.subject].append(event)
+    return [_course(o, lines[o.id]) for o in chosen]
+
+
+def _course(order: WorkOrder, events: Sequence[Event]) -> Course:
+    clocks = replay.replay(events) if events else replay.Course(order=order.id)
+    course = Course(order=order, clocks=clocks)
+    for event in events:
+        course.at[event.kind].append(event.event_ms)
+        course.codes |= {event.data["code"]} if "code" in event.data else set()
+        course.was_mis_sent |= event.kind == "returned" and event.data.get("mis_dispatch") is True
+    return course
 
 
 Test = Callable[[Course], bool]
@@ -109,12 +115,14 @@ def _is_any(_: Course) -> bool:
 SHARES: Final = (
     _share("handled", "处置率", "handled", "处置数 / 派遣数", "reported back / dispatched",
            lambda c: "fed_back" in c.at, _is_sent),
-    _share("handled_on_time", "按期处置率", "handled on time", "首次反馈不晚于原时限(扣除暂停)的 / 派遣数",
-           "first report by the first deadline, pauses excused / dispatched",
-           lambda c: c.is_on_time(with_pauses=True), _is_sent),
+    _share("handled_on_time", "按期处置率", "handled on time",
+           "末次反馈不晚于原时限(扣除暂停, 返工与延期不顺延)的 / 派遣数",
+           "last report by the original deadline, which pauses move but reworks and extensions do not / dispatched",
+           lambda c: c.clocks.is_on_time is True, _is_sent),
     _share("handled_on_time_strict", "按期处置率(不扣暂停)", "handled on time, pauses not excused",
-           "首次反馈不晚于原时限的 / 派遣数", "first report by the first deadline / dispatched",
-           lambda c: c.is_on_time(with_pauses=False), _is_sent),
+           "末次反馈不晚于原时限(不扣暂停)的 / 派遣数",
+           "last report by the original deadline as it stood before any pause / dispatched",
+           lambda c: c.clocks.is_on_time_strict is True, _is_sent),
     _share("closed", "结案率", "closed", "结案数 / 立案数", "closed / filed",
            _is_closed, lambda c: "filed" in c.at and not c.is_out),
     _share("reworked", "返工率", "reworked", "至少返工一次的 / 处置数", "sent back at least once / reported back",
@@ -172,8 +180,14 @@ def of_orders(found: Sequence[Course]) -> list[Indicator]:
     return result
 
 
-def of_alarms(alarms: Iterable[Alarm], since_ms: int, until_ms: int) -> list[Indicator]:
-    """Return the alarm load of [since, until) by ISA-18.2, chapter 16, without historical occurrences and drills."""
+def of_alarms(
+    alarms: Iterable[Alarm], since_ms: int, until_ms: int, plan: AlarmPlan | None = None
+) -> list[Indicator]:
+    """Return the alarm load of [since, until) by ISA-18.2, chapter 16, without historical occurrences and drills.
+
+    `plan` says when a standing alarm is stale; 24 h without one.
+    """
+    plan = plan or AlarmPlan()
     real = (a for a in alarms if not a.is_historical and not a.exercise)
     chosen = [a for a in real if since_ms <= a.raised_wall_ms < until_ms]
     ids = tuple(a.id for a in chosen)
@@ -185,7 +199,11 @@ def of_alarms(alarms: Iterable[Alarm], since_ms: int, until_ms: int) -> list[Ind
         by_key[alarm.dedup_key].append(alarm)
     worst = sorted(by_key.values(), key=lambda group: (-len(group), group[0].dedup_key))[:10]
     top = tuple(a.id for group in worst for a in group)
-    stale = tuple(a.id for a in chosen if (a.cleared_ms or until_ms) - a.raised_ms > STALE_MS)
+    stale = tuple(
+        a.id
+        for a in chosen
+        if (a.cleared_ms or until_ms) - a.raised_ms > plan.terms(a.rule, a.domain, a.level).stale_s * 1000
+    )
     chatter = tuple(a.id for group in by_key.values() if _chatters(group) for a in group)
     red = tuple(a.id for a in chosen if a.peak_level is Priority.P1)
     acked = [(a.id, (a.acked_ms - a.raised_wall_ms) / 1000) for a in chosen if a.acked_ms is not None]
@@ -214,8 +232,8 @@ def of_alarms(alarms: Iterable[Alarm], since_ms: int, until_ms: int) -> list[Ind
               "alarms of the ten worst keys / alarms", top),
         share("chatter_share", "抖动告警占比", "chattering", "一分钟内三次及以上的来源的告警 / 告警数",
               "alarms of keys with 3 raises within a minute / alarms", chatter),
-        share("stale_share", "陈旧告警占比", "standing over 24 h", "持续超过24小时的 / 告警数",
-              "alarms active over 24 h / alarms", stale),
+        share("stale_share", "陈旧告警占比", "stale", "持续超过 stale.after (24小时) 的 / 告警数",
+              "alarms active for longer than `stale: after` (24 h) / alarms", stale),
         share("red_share", "红色占比", "red", "达到红色的 / 告警数", "alarms that reached red / alarms", red),
         _median("time_to_acknowledge", Text(zh="确认用时", en="time to acknowledge"),
                 Text(zh="确认减告警的中位数", en="median of acknowledged minus raised"), acked),
@@ -223,7 +241,12 @@ def of_alarms(alarms: Iterable[Alarm], since_ms: int, until_ms: int) -> list[Ind
 
 
 def report(
-    alarms: Iterable[Alarm], orders: Iterable[WorkOrder], events: Iterable[Event], since_ms: int, until_ms: int
+    alarms: Iterable[Alarm],
+    orders: Iterable[WorkOrder],
+    events: Iterable[Event],
+    since_ms: int,
+    until_ms: int,
+    plan: AlarmPlan | None = None,
 ) -> dict[str, Any]:
     """Return all indicators of [since, until) with the version of the formulas."""
     found = courses(orders, events, since_ms, until_ms)
@@ -232,7 +255,7 @@ def report(
         "since_ms": since_ms,
         "until_ms": until_ms,
         "orders": of_orders(found),
-        "alarms": of_alarms(alarms, since_ms, until_ms),
+        "alarms": of_alarms(alarms, since_ms, until_ms, plan),
     }
 
 

@@ -48,7 +48,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "checklist": ("items", "已完成的检查项 numbers of the items done"),
     "step": ("string", "分步 id of the step"),
     "source": ("string", "来源 who or what reports it"),
-    "contact": ("string", "联系方式 how to reach the citizen; kept with the order, never in the record"),
+    "contact": ("string", "联系方式 how to reach the citizen; kept with the order, masked, never in the record"),
     "confidence": ("number", "置信度 0 to 1, of a drone"),
     "class_code": ("string", "部件16位或事件10位代码 code of the part (16 digits) or event (10)"),
     "template": ("string", "工单模板 the kind of work"),
@@ -81,9 +81,22 @@ _MORE: Final[dict[str, tuple[str, ...]]] = {  # what may be given besides
 }
 
 
+_BESIDE: Final[dict[str, tuple[str, tuple[str, ...]]]] = {  # what is no step: what it does, what it needs
+    "comment": ("备注 add a remark", ("note",)),
+    "contact": ("查看联系方式(记录在案) see the citizen's contact; the look is on record", ("reason",)),
+    "forget": ("删除联系方式 erase the citizen's contact", ("reason",)),
+}
+
+
+def about(verb: str) -> str:
+    """Say what a verb does, in both languages."""
+    names = dict.fromkeys(f"{row.name.zh} {row.name.en}" for row in rows_of(verb))
+    return "; ".join(names) or _BESIDE[verb][0]
+
+
 def verbs() -> tuple[str, ...]:
-    """Return every verb of an order that exists, of both kinds; `comment` is possible in any state."""
-    return tuple(dict.fromkeys([*(r.verb for r in (*ORDER_ROWS, *NOTICE_ROWS) if r.sources), "comment"]))
+    """Return every verb of an order that exists, of both kinds; those of `_BESIDE` are possible in any state."""
+    return tuple(dict.fromkeys([*(r.verb for r in (*ORDER_ROWS, *NOTICE_ROWS) if r.sources), *_BESIDE]))
 
 
 def rows_of(verb: str) -> tuple[OrderRow, ...]:
@@ -97,8 +110,8 @@ def fields_of(verb: str) -> tuple[Field, ...]:
     for row in rows_of(verb):
         for name in row.needs:
             needed.setdefault(name, {}).update(dict.fromkeys(r for r in row.roles if r != "system"))
-    if verb == "comment":
-        needed["note"] = {"everyone": None}
+    for name in _BESIDE.get(verb, ("", ()))[1]:
+        needed[name] = {"everyone": None}
     names = dict.fromkeys((*needed, *_MORE.get(verb, ())))
     return tuple(
         Field(name=n, kind=_WORDS[n][0], about=_WORDS[n][1], choices=_CHOICES.get(n, ()),
@@ -110,6 +123,6 @@ def fields_of(verb: str) -> tuple[Field, ...]:
 def always_needed(verb: str) -> tuple[str, ...]:
     """Return the fields that every row of the verb needs."""
     rows = rows_of(verb)
-    if verb == "comment":
-        return ("note",)
+    if verb in _BESIDE:
+        return _BESIDE[verb][1]
     return tuple(n for n in (rows[0].needs if rows else ()) if all(n in r.needs for r in rows))

@@ -1,7 +1,8 @@
 """Work orders: opened by alarms, moved by people and clocks, closed only on two witnesses (promises 5 and 7).
 
-Every step goes through `lifecycle.ORDER_ROWS`. One order is open per kind of work and place: alarms of other sensors,
-and of other rules that call for the same work there, join it. A leak that two rules see is one leak.
+Every step goes through `order_table.TABLES`; what people ask beside steps is `front_desk`'s. One order is open per kind
+of work and place: alarms of other sensors, and of other rules that call for the same work there, join it. A leak that
+two rules see is one leak.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from citypulse.model import (
 )
 
 from .announce import TOLD, OrderCaller, crew_to_tell
+from .births import Birth, born, joined, trouble_of
 from .caseload import WAITING, Caseload
 from .facts import Atlas
+from .front_desk import FrontDesk, not_allowed, refused
 from .guards import GUARDS, KEPT, Ask, missing
-from .intake import IntakeError, Report, read
-from .lifecycle import EVERYONE
 from .milestones import MISSED, Milestones, marked
 from .order_table import ENDS, VERIFIED_STATES, OrderRow, find_row, order_verbs, refusal
 from .pen import Pen
@@ -37,13 +38,11 @@ from .proof import Ruling, weigh
 from .replay import KEY, marks, verdict
 from .sla import RED_LAMP, clocks_of, elapsed_s, lamp_sentence, lit, with_clocks
 from .state import REOPEN_WITHIN_S, Opening
-from .steps import Birth, Step, born, changes_of, joined, trouble_of
+from .steps import Step, changes_of
 from .targets import Targets
 from .texts import local_day, span
 from .verification import Witness
-from .workdays import WorkCalendar
-
-FURTHER_MAX = 50  # further reports of one trouble whose senders are kept with its order; the record keeps them all
+from .workdays import WorkCalendar, know
 
 
 class OrderBook:
@@ -60,9 +59,10 @@ class OrderBook:
     ) -> None:
         """Stand where the ledger stood. `alarms_of` gives an order's live alarms, `confirm` marks them repaired."""
         self._atlas = atlas
-        self._teams, self._sites = atlas.config.teams, atlas.config.sites
+        self._teams = atlas.config.teams
         self._templates = atlas.config.templates
         self._zone = ZoneInfo(atlas.config.timezone)
+        know(atlas.config.workdays)
         self._calendar = WorkCalendar(self._zone)
         self._milestones = Milestones(atlas.config, self._calendar)
         self._caller = OrderCaller(atlas.config, self._calendar, targets)
@@ -70,6 +70,7 @@ class OrderBook:
         self._confirm = confirm
         self._serials = dict(opening.order_serials)
         self._cases = Caseload(self._calendar)
+        self._front = FrontDesk(atlas.config, self._cases, self._keep, self._report)
         self.orders = self._cases.orders  # open ones, and those closed within the relapse time
         self._dirty: set[str] = set()
         self._witness = Witness(table)
@@ -179,22 +180,22 @@ class OrderBook:
     def command(self, pen: Pen, command: Command, verb: str) -> Answer:
         """Do what a person asks, or say why not and what is allowed."""
         if verb == "new":
-            return self._new(pen, command)
+            return self._front.new(pen, command)
         order = self.orders.get(command.target)
         if order is None:
-            return _no(command, "not_found", f"no open or lately closed work order {command.target!r}")
-        if verb == "comment":
-            return self._comment(pen, command, order)
+            return refused(command, "not_found", f"no open or lately closed work order {command.target!r}")
+        if verb in self._front.asked:
+            return self._front.asked[verb](pen, command, order)
         actor, data = command.actor, command.data
         row = find_row(order.state, verb, actor.role, order.level, order.kind)
         if row is None or actor.role == "system":
             code, said = refusal(order.id, order.state, verb, actor.role, order.level, order.kind)
-            return self._refuse(command, order, code, said)
+            return replace(not_allowed(command, order, code, ""), message=said)
         if wrong := missing(row.needs, data):
-            return self._refuse(command, order, "bad_data", f'WorkOrder {order.id}: "{verb}": {wrong}')
+            return not_allowed(command, order, "bad_data", f'"{verb}": {wrong}')
         for guard in row.guards:
             if said := GUARDS[guard](self._ask(order, actor, data, pen.now_ms)):
-                return self._refuse(command, order, "not_allowed", f'WorkOrder {order.id}: "{verb}" is refused: {said}')
+                return not_allowed(command, order, "not_allowed", f'"{verb}" is refused: {said}')
         acted = data.get("acted_ms")
         if isinstance(acted, int):  # a phone's clock may be a little ahead of ours
             acted = min(acted, pen.now_ms) if acted >= order.opened_ms else None
@@ -204,46 +205,6 @@ class OrderBook:
         message = f"WorkOrder {new.id} is {new.state.name}"
         return Answer(command=command.id, ok=True, message=message, subject=new.id,
                       allowed=order_verbs(new.state, new.level, kind=new.kind))  # fmt: skip
-
-    def _comment(self, pen: Pen, command: Command, order: WorkOrder) -> Answer:
-        if command.actor.role not in EVERYONE or (wrong := missing(("note",), command.data)):
-            wrong = wrong if command.actor.role in EVERYONE else f"role {command.actor.role} may not comment"
-            return self._refuse(command, order, "bad_data", f"WorkOrder {order.id}: {wrong}")
-        self._keep(pen.order(order, "commented", command.data["note"], actor=command.actor))
-        return Answer(command=command.id, ok=True, message="noted", subject=order.id)
-
-    def _new(self, pen: Pen, command: Command) -> Answer:
-        try:
-            report = read(command, self._sites, self._teams, self._templates)
-        except IntakeError as error:
-            return _no(command, error.code, str(error))
-        birth, kind = report.birth, report.birth.kind
-        twin = self._cases.open_for(report.trouble)
-        if twin is not None:
-            self._again(pen, command, twin, report)
-            said = f"WorkOrder {twin.id} is open for {birth.cause} at {birth.asset}; this report was added to it"
-            return replace(_no(command, "exists", said), subject=twin.id)
-        past = self._cases.closed_for(report.trouble)
-        if past is not None and pen.now_ms - past.state_ms <= REOPEN_WITHIN_S * 1000:
-            birth = replace(birth, recurrence_of=past.id)
-        number = self._report(pen, command.actor, report.said, birth, report.data)
-        order = self.orders[number]
-        allowed = order_verbs(order.state, order.level, kind=kind)
-        said = f"WorkOrder {number} is {order.state.name}"
-        return Answer(command=command.id, ok=True, message=said, subject=number, allowed=allowed)
-
-    def _again(self, pen: Pen, command: Command, twin: WorkOrder, report: Report) -> None:
-        """Add a further report of the same trouble to the order that is open for it."""
-        one = {"by": command.actor.name, "at_ms": pen.now_ms, **report.birth.intake}
-        further = [*twin.data.get("further", ()), one][-FURTHER_MAX:]
-        changes = {"data": {**twin.data, "further": further}}
-        self._keep(
-            pen.order(twin, "reported_again", report.said, actor=command.actor, data=report.data, changes=changes)
-        )
-
-    def _refuse(self, command: Command, order: WorkOrder, code: str, said: str) -> Answer:
-        allowed = order_verbs(order.state, order.level, command.actor.role, order.kind)
-        return replace(_no(command, code, said), allowed=allowed, subject=order.id)
 
     # ── time and sensors ────────────────────────────────────────────────────────────────────────
 
@@ -294,8 +255,10 @@ class OrderBook:
                 )
                 self._caller.tell(pen, order, "proof_wanted")
         row = find_row(order.state, "close", "system", order.level, order.kind)
+        if row is None or "sensors_ok" not in order.data:
+            return
         ask = self._ask(order, SYSTEM, {}, pen.now_ms)
-        if row is not None and "sensors_ok" in order.data and not any(GUARDS[g](ask) for g in row.guards):
+        if not any(GUARDS[g](ask) for g in row.guards):
             self._step(pen, order, row, "sensors and checker agree | 传感器与核查员两证齐全", SYSTEM, {})
 
     def _light(self, pen: Pen, order: WorkOrder) -> None:
@@ -423,10 +386,6 @@ class OrderBook:
     def restore(self, state: dict[str, Any]) -> None:
         """Take the testimony back."""
         self._witness.restore(state)
-
-
-def _no(command: Command, code: str, said: str) -> Answer:
-    return Answer(command=command.id, ok=False, message=said, code=code, subject=command.target)
 
 
 def is_worse_than_put_off(order: WorkOrder, alarm: Alarm) -> bool:

@@ -13,12 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import stamina
 import structlog
 
 from citypulse.clock import Clock, monotonic_s
 from citypulse.errors import DeliveryError
-from citypulse.ledger.outbox import LeasedNotice, Outbox
+from citypulse.ledger.outbox import LeasedNotice, Outbox, Waiting
 from citypulse.model import CityConfig, Notice, NoticeKind, Priority
 
 from . import digest
@@ -104,6 +103,8 @@ class Deliverer:
         if not room:
             return handed
         waiting = self._outbox.waiting(now_ms, name, WAITING_MAX)
+        if self._channels[name].sends_each and self._part(name, waiting, now_ms):
+            waiting = self._outbox.waiting(now_ms, name, WAITING_MAX)
         keys = {one.id: one.idem_key for one in waiting}
         sendings = digest.plan(waiting, room, pace.limit, now_ms, is_probing=health.is_failing)
         dealt = handed
@@ -114,6 +115,15 @@ class Deliverer:
             if leased and not self._deal(name, leased, now_ms, key):
                 break  # the others need not use up their attempts
         return dealt
+
+    def _part(self, name: str, waiting: Sequence[Waiting], now_ms: int) -> int:
+        """Give each person of a team a row of his own, before anything is sent; return how many rows were made."""
+        channel, made = self._channels[name], 0
+        for one in waiting:
+            parts = () if one.digest else channel.parts(one.target)
+            if len(parts) > 1:
+                made += self._outbox.part(one.id, parts, now_ms=now_ms, apart_ms=round(channel.apart_s * 1000))
+        return made
 
     def run(self, stop: threading.Event) -> None:
         """Deliver until `stop`; raises what a channel's thread died of."""
@@ -169,6 +179,9 @@ class Deliverer:
             self._failed(name, wanted, broken, now_ms)
             return True
         self._outbox.delivered(wanted, now_ms=now_ms, provider_code=code[:200])
+        if self._channels[name].stops_when_reached:
+            for one in wanted:
+                self._outbox.end_parts(one, reason=f"{one.notice.target} was reached")
         if before.is_failing:
             log.info("outbox.channel_healed", channel=name, failures=before.in_a_row)
         self._health[name] = before.took(len(wanted), now_ms, is_digest=bool(key))
@@ -209,6 +222,8 @@ class Deliverer:
     def _send(self, name: str, notice: Notice, covered: Sequence[LeasedNotice], now_ms: int) -> str:
         channel, pace = self._channels[name], self._pace(name, now_ms)
         letter = self._writer.letter(notice, channel, now_ms)
+        import stamina  # noqa: PLC0415 - nobody waits for it at a start
+
         for attempt in stamina.retry_context(
             on=_may_pass, attempts=QUICK_TRIES, wait_initial=0.2, wait_max=1.0, timeout=20
         ):
@@ -229,9 +244,16 @@ class Deliverer:
         tries = max(one.tries for one in leased)
         # A provider that asks to be left alone says when to come back: short, equal waits, and more of them.
         is_last = error.permanent or tries >= ATTEMPTS_MAX[level is Priority.P1 or error.wait_s > 0]
-        if not self._health[name].is_failing:
+        if error.is_of_target:
+            log.warning("outbox.target_not_reached", channel=name, target=leased[0].notice.target, why=why)
+        elif not self._health[name].is_failing:
             log.warning("outbox.channel_failing", channel=name, why=why, permanent=error.permanent)
-        self._health[name] = self._health[name].missed(error, now_ms)
+        if not error.is_of_target:
+            self._health[name] = self._health[name].missed(error, now_ms)
+        if error.permanent and self._channels[name].apart_s and self._outbox.next_part(leased[0], now_ms=now_ms):
+            self._outbox.failed(leased[0], error=why, provider_code=code, may_be_taken=error.may_be_taken)
+            self._count(name, failed=1)
+            return  # the next person's turn has come; another channel only after the last one
         other = self._next(name, leased[0]) if is_last else ""
         if other:
             for one in leased if not leased[0].digest else leased[:1]:
@@ -291,7 +313,7 @@ class Deliverer:
         return self._channels[other].can_reach(target)
 
     def _tells(self, other: str, notice: Notice) -> bool:
-        return self._outbox.is_told_by(notice, other)
+        return self._outbox.is_told_by(notice, other, each=self._channels[other].sends_each)
 
     # ── the channel itself as news ──────────────────────────────────────────────────────────────
 

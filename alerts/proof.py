@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -57,17 +58,48 @@ def weigh(
         return _without_sensors(order, since_ms, window_s, now_ms)
     verdict = witness.verdict(order, since_ms)
     if not active and verdict.is_proven:
-        why = f"normal for {span(window_s)} with {verdict.share:.0%} of the readings | 传感器持续正常"
+        got = percent(verdict.share)
+        why = (
+            f"normal for {span(window_s)} with {got} of the expected readings | "
+            f"传感器已持续正常 {span(window_s)}, 收到应有读数的 {got}"
+        )
         fact = {"share": round(verdict.share, 3), "from_ms": verdict.from_ms, "until_ms": verdict.until_ms}
         return Weighed(ruling=Ruling.PROVEN, because=why, data=fact)
     until_ms = since_ms + round((window_s + patience_s) * 1000)
     if now_ms < until_ms:
         return Weighed(ruling=Ruling.WAIT, until_ms=until_ms)
-    why = (
-        f"only {verdict.share:.0%} of the expected readings in {span(window_s)}, {order.coverage:.0%} are needed; "
-        "data missing is not proof | 数据不足不能作为恢复证明"
-    )
+    why = _unseen(verdict.share, order.coverage, window_s, is_active=bool(active))
     return Weighed(ruling=Ruling.NOT_SEEN, because=why, data={"share": round(verdict.share, 3)})
+
+
+def percent(share: float) -> str:
+    """Write a share in whole percent, rounded down: 100 % only where nothing is missing, 0 % only where all is."""
+    if 0 < share < 0.01:
+        return "<1 %"
+    return f"{min(100, math.floor(share * 100 + 1e-9))} %"
+
+
+def percent_needed(share: float) -> str:
+    """Write a share that is asked for, rounded up: what is shown as enough is enough."""
+    return f"{min(100, math.ceil(share * 100 - 1e-9))} %"
+
+
+def _unseen(share: float, needed: float, window_s: float, *, is_active: bool) -> str:
+    """Say why the sensors prove nothing: too few readings, or the last thing that was seen is the alarm itself."""
+    if share + 1e-9 >= needed:
+        zh = "告警尚未解除且测点当前读数不可信" if is_active else "恢复后可信读数未持续满规定时长"
+        en = (
+            "the alarm has not ended and its sensor cannot be trusted now"
+            if is_active
+            else "good readings do not cover the whole time since"
+        )
+        return f"not proven by sensors: {en}; manual proof is needed | 传感器不能证明: {zh}, 需人工举证"
+    return (
+        f"not proven by sensors: {percent(share)} of the expected readings came in {span(window_s)}, "
+        f"{percent_needed(needed)} are needed; missing data is no proof, manual proof is needed | "
+        f"传感器不能证明: {span(window_s)} 内收到应有读数的 {percent(share)}, 需 {percent_needed(needed)}; "
+        "缺数据不能作为恢复证明, 需人工举证"
+    )
 
 
 def _without_sensors(order: WorkOrder, since_ms: int, window_s: float, now_ms: int) -> Weighed:
@@ -75,7 +107,11 @@ def _without_sensors(order: WorkOrder, since_ms: int, window_s: float, now_ms: i
     until_ms = since_ms + round(window_s * 1000)
     if now_ms < until_ms:
         return Weighed(ruling=Ruling.WAIT, until_ms=until_ms)
-    why = f"normal for {span(window_s)} | 持续正常" if order.alarm_ids else "no sensor watches this | 无传感器可证"
+    why = (
+        f"normal for {span(window_s)} | 已持续正常 {span(window_s)}"
+        if order.alarm_ids
+        else "no sensor watches this | 无传感器可证"
+    )
     return Weighed(ruling=Ruling.PROVEN, because=why, data={"share": None, "from_ms": since_ms, "until_ms": until_ms})
 
 

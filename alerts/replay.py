@@ -16,10 +16,10 @@ from citypulse.model import Event, OrderState, WorkOrder
 
 from .order_table import ENDS
 from .sla import LAMPS, SlaClock, can_pause, clock_name, clocks_of, due_ms, elapsed_s
-from .workdays import WorkCalendar
+from .workdays import WorkCalendar, when_changed
 
 KEY: Final = "clocks"  # in an order event's data: a list of marks
-VERDICT: Final = ("original_due_ms", "is_on_time")
+VERDICT: Final = ("original_due_ms", "is_on_time", "is_on_time_strict")
 _WAITS: Final = frozenset({OrderState.DEFERRED, OrderState.SUSPENDED})
 
 
@@ -68,10 +68,13 @@ def _mark(
 def verdict(order: WorkOrder, now_ms: int) -> dict[str, Any]:
     """Return the original deadline, and whether a report at `now_ms` keeps it: what on-time figures count.
 
-    Pauses have moved it; extensions and reworks have not.
+    Pauses have moved it; extensions and reworks have not. Strictly it is kept only where no pause was needed for that.
     """
     due = order.data.get("original", {}).get("due_ms", order.first_due_ms)
-    return {} if due is None else {"original_due_ms": due, "is_on_time": now_ms <= due}
+    if due is None:
+        return {}
+    strict = due if order.first_due_ms is None else min(due, order.first_due_ms)
+    return {"original_due_ms": due, "is_on_time": now_ms <= due, "is_on_time_strict": now_ms <= strict}
 
 
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────
@@ -127,6 +130,11 @@ class Course:
     def is_on_time(self) -> bool | None:
         """Whether the last report came by the original deadline; None before the first, or where there is none."""
         return self.reports[-1].get("is_on_time") if self.reports else None
+
+    @property
+    def is_on_time_strict(self) -> bool | None:
+        """The same by the deadline as it stood before any pause."""
+        return self.reports[-1].get("is_on_time_strict") if self.reports else None
 
     def paused_s(self, now_ms: int) -> float:
         """Return how long it was deferred or suspended, natural seconds."""
@@ -209,6 +217,9 @@ def at(run: Run, now_ms: int) -> Run:
 @lru_cache(maxsize=16)
 def _calendar(zone: str) -> WorkCalendar:
     return WorkCalendar(ZoneInfo(zone))
+
+
+when_changed(_calendar.cache_clear)
 
 
 # ── for people ──────────────────────────────────────────────────────────────────────────────────

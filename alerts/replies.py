@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from citypulse.model import Actor, Person, Team, Text
+from citypulse.model import Actor, Person, Team, Text, split_target
 
 from .channels.gateway import digits, masked
 
@@ -48,15 +48,17 @@ def who_answers(phone: str, target: str, people: Mapping[str, Person], teams: Ma
     person = next((p for p in people.values() if digits(p.address("phone")) == phone), None)
     if person is not None:
         return Actor(name=person.id, role=person.role, unit=person.unit)
-    team = teams.get(target)
+    desk, _ = split_target(target)
+    team = teams.get(desk)
     role = team.kind if team is not None else "duty"
-    return Actor(name=f"{target} {masked(phone)}", role=role, unit=team.unit if team is not None else "")
+    return Actor(name=f"{desk} {masked(phone)}", role=role, unit=team.unit if team is not None else "")
 
 
 def who_taps(target: str, people: Mapping[str, Person], teams: Mapping[str, Team]) -> Actor | None:
     """Return in whose name a link is used: the person or team it was sent to; None when it is no longer configured."""
-    person = people.get(target)
+    team_id, one = split_target(target)
+    person = people.get(one or target)
     if person is not None:
         return Actor(name=person.id, role=person.role, unit=person.unit)
-    team = teams.get(target)
+    team = teams.get(team_id)
     return None if team is None else Actor(name=team.id, role=team.kind, unit=team.unit)

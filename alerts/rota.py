@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from citypulse.clock import utc
 from citypulse.model import CityConfig, Person, Rota, Shift, StandIn
 
-from .workdays import is_workday
+from .workdays import is_workday, know
 
 DAY_S: Final = 86_400
 SHIFT_DAYS_MAX: Final = 2  # a shift ends at the latest at midnight of the day after the next
@@ -143,6 +143,7 @@ class Roster:
 
     def __init__(self, config: CityConfig, runtime: Mapping[str, Sequence[StandIn]] | None = None) -> None:
         """`runtime` gives the stand-ins of each team in the order in which they were made."""
+        know(config.workdays)
         self.people: dict[str, Person] = config.people
         self.tables = {team: RotaTable(rota) for team, rota in config.rotas.items()}
         self.runtime: Mapping[str, Sequence[StandIn]] = {} if runtime is None else runtime

@@ -22,10 +22,23 @@ class Health:
     is_ready: bool
     problems: tuple[tuple[str, str], ...]
     facts: dict[str, Any]
+    is_alive: bool = True  # its heart beats and no thread has died: a restart would mend nothing
+    is_mute: bool = False  # no channel that calls people works: it can tell nobody
+
+
+class Heart(Protocol):
+    """What the heart says of itself."""
+
+    commit_problem: str
 
 
 class Patient(Protocol):
     """The parts of a service that are looked at."""
+
+    @property
+    def city(self) -> Heart:
+        """The heart."""
+        ...
 
     source: MqttSource
     inbox: Inbox
@@ -53,7 +66,15 @@ def examine(city: Patient) -> Health:
         (f"代理拒绝订阅 {topic}:检查访问控制", f"the broker refused {topic}: check its access rules")
         for topic in source.refused_topics
     )
-    if beat_age_s > BEAT_LATE_S:
+    unwritten = city.city.commit_problem
+    if unwritten:
+        problems.append(
+            (
+                f"无法写入账本，未确认任何消息，数据不丢：{unwritten}",
+                f"the ledger cannot be written; nothing is acknowledged meanwhile, so nothing is lost: {unwritten}",
+            )
+        )
+    elif beat_age_s > BEAT_LATE_S:
         problems.append((f"心跳停了 {beat_age_s:.0f} 秒", f"the heart has not ticked for {beat_age_s:.0f} s"))
     if sink.problem:
         problems.append((f"读数库写入失败:{sink.problem}", f"the reading store does not take readings: {sink.problem}"))
@@ -66,6 +87,7 @@ def examine(city: Patient) -> Health:
         )
     return Health(
         is_ready=not problems,
+        is_alive=not city.trouble and (beat_age_s <= BEAT_LATE_S or bool(unwritten)),
         problems=tuple(problems),
         facts={
             "broker": source.protocol if source.is_connected else "",

@@ -6,6 +6,7 @@ from one that will not. docs/extend/channel.md shows how to write one; tests/con
 
 from __future__ import annotations
 
+import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from citypulse.errors import DeliveryError
-from citypulse.model import Notice, Person
+from citypulse.model import PART, Notice, Person, split_target
 
 SECRET_BYTES_MAX = 4_096
 
@@ -70,6 +71,11 @@ def read_secret(env: str, file: str) -> str:
     return ""
 
 
+def tag(address: str) -> str:
+    """Return what stands for an address that belongs to no configured person: never the address itself."""
+    return "n" + hashlib.sha256(address.encode()).hexdigest()[:10]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter(Notice):
     """A notice as it is sent: with what is only known then, and never kept in the ledger.
@@ -94,6 +100,7 @@ class Channel(ABC):
     transport: ClassVar[str] = "http"  # http | smtp | file: which stand-in the battery puts up
     takes: ClassVar[bytes] = b"{}"
     refuses: ClassVar[tuple[tuple[bytes, bool, str], ...]] = ()
+    sends_each: ClassVar[bool] = False  # one message a person: a team's notice is split before it is sent
     contact: ClassVar[str] = ""  # the kind of a person's contact it uses; "" for a channel that calls nobody in person
     people: Mapping[str, Person] = {}  # by id; set when the channel is built
 
@@ -104,14 +111,34 @@ class Channel(ABC):
 
     def addresses(self, target: str) -> tuple[str, ...]:
         """Return where a person, or everybody of a team, is reached by this kind of channel; none twice."""
-        person = self.people.get(target)
+        team, one = split_target(target)
+        person = self.people.get(one or target)
         if person is not None:
             found = [person.address(self.contact)]
+        elif one:
+            found = [a for a in self.addresses(team) if tag(a) == one]
         else:
             named = getattr(self._settings, "teams", {}).get(target)
             members = [p.address(self.contact) for p in self.people.values() if target in p.teams]
             found = list(named) if named else [*members, *getattr(self._settings, "to", ())]
         return tuple(dict.fromkeys(a for a in found if a))
+
+    def parts(self, target: str) -> tuple[str, ...]:
+        """Return the targets that stand for each person behind a team, `desk/ada`; a bare address by its tag."""
+        if target in self.people or PART in target:
+            return ()
+        owners = {p.address(self.contact): p.id for p in reversed([*self.people.values()]) if target in p.teams}
+        return tuple(f"{target}{PART}{owners.get(a) or tag(a)}" for a in self.addresses(target))
+
+    @property
+    def apart_s(self) -> float:
+        """Seconds between one person's message and the next one's; 0: all at once."""
+        return 0.0
+
+    @property
+    def stops_when_reached(self) -> bool:
+        """True when the provider's yes means that a person listened, so that nobody after them need be told."""
+        return False
 
     def can_reach(self, target: str) -> bool:
         """Say whether it has an address for `target`; a channel that calls nobody in person always has."""

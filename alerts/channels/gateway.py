@@ -16,14 +16,14 @@ from urllib.parse import urlencode
 from pydantic import Field, field_validator, model_validator
 
 from citypulse.errors import DeliveryError
-from citypulse.model import Notice
+from citypulse.model import PART, Notice
 
 from .channel import Channel, ChannelSettings, Letter, SecretSettings, read_secret
 from .http import check_url, post
 from .robot import KEY_DIGITS
 
 FIELDS: Final = ("to", "text", "title", "body", "level", "colour", "code", "link", "key", "target", "secret")
-NUMBERS_MAX: Final = 200  # addresses in one request
+NUMBERS_MAX: Final = 200  # people of one team who are told; more is a mistake of the configuration
 _FIELD: Final = re.compile(r"\{(\w+)\}")
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]{1,64}")
 
@@ -33,7 +33,9 @@ class GatewaySettings(SecretSettings):
 
     `{secret}` in headers and body is the secret of secret_env or secret_file; further headers whose values are secrets
     are named in `headers_env`. `success` is where the answer keeps its word, e.g. `data.code`, and `success_values`
-    what it says when it has taken the message. `inbound_secret_*` guards the address for answers: /in/<channel>.
+    what it says when it has taken the message; `bad_number_values` what it says when the number is at fault and
+    `unanswered_values` when nobody picked up: neither is the channel's own failure. `inbound_secret_*` guards the
+    address for answers: /in/<channel>.
     """
 
     url: str = Field(max_length=2_000)
@@ -46,9 +48,10 @@ class GatewaySettings(SecretSettings):
     success_values: tuple[str | int | bool, ...] = (0, "0", "ok", "OK", True)
     passing_values: tuple[str | int, ...] = ()
     throttled_values: tuple[str | int, ...] = ()
+    bad_number_values: tuple[str | int, ...] = ()
+    unanswered_values: tuple[str | int, ...] = ()
     to: tuple[str, ...] = ()
     teams: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    separator: str = Field(default=",", min_length=1, max_length=3)
     text_chars_max: int = Field(default=300, ge=20, le=2_000)
     timeout_s: float = Field(default=8.0, gt=0, le=30)
     inbound_secret_env: str = ""
@@ -118,6 +121,7 @@ class Gateway(Channel):
         (b"[]", False, "?"),
     )
     contact: ClassVar[str] = "phone"
+    sends_each: ClassVar[bool] = True
     default_template: ClassVar[dict[str, Any]]
 
     @property
@@ -134,13 +138,39 @@ class Gateway(Channel):
         room = max(20, self._settings.text_chars_max - len(tail))
         return (head if len(head) <= room else head[: room - 1] + "…") + tail
 
+    def parts(self, target: str) -> tuple[str, ...]:
+        """Return a target for each person of a team, at most NUMBERS_MAX."""
+        return super().parts(target)[:NUMBERS_MAX]
+
     def send(self, notice: Notice, now_ms: int) -> str:  # noqa: ARG002 - nothing here is signed with the time
-        """Make the request; return what the gateway calls the message, or its code."""
-        s = self._settings
-        numbers = self.addresses(notice.target)
+        """Make one request a number; return what the gateway calls the message, or its code.
+
+        A team's notice comes split, with one number; where it is not (a digest for a whole team), it counts as sent
+        when one number took it, and what the others said is in the code.
+        """
+        numbers = self.addresses(notice.target)[:NUMBERS_MAX]
         if not numbers:
-            raise DeliveryError(f"no telephone number is known for {notice.target}", permanent=True)
-        fields = self._fields(notice, numbers[:NUMBERS_MAX])
+            said = f"no telephone number is known for {notice.target}"
+            raise DeliveryError(said, permanent=True, is_of_target=PART in notice.target)
+        if len(numbers) == 1:
+            return self._request(notice, numbers[0], notice.idem_key)
+        took: list[str] = []
+        last: DeliveryError | None = None
+        for number in numbers:
+            key = hashlib.sha256(f"{notice.idem_key}|{number}".encode()).hexdigest()
+            try:
+                took.append(self._request(notice, number, key))
+            except DeliveryError as error:
+                last = error
+                if not error.permanent and not took:
+                    raise  # the gateway itself: the other numbers wait for the next try
+        if last is not None and not took:
+            raise last
+        return f"{took[0]} ({len(took)} of {len(numbers)})"
+
+    def _request(self, notice: Notice, number: str, key: str) -> str:
+        s = self._settings
+        fields = self._fields(notice, number, key)
         message = _filled(s.template or self.default_template, fields)
         if s.form == "json":
             body, kind = json.dumps(message, ensure_ascii=False).encode(), "application/json; charset=utf-8"
@@ -148,17 +178,17 @@ class Gateway(Channel):
             body, kind = urlencode(_flat(message)).encode(), "application/x-www-form-urlencoded; charset=utf-8"
         headers = {
             "Content-Type": kind,
-            "Idempotency-Key": notice.idem_key,
+            "Idempotency-Key": key,
             **{name: str(_filled(text, fields)) for name, text in s.headers.items()},
             **{name: read_secret(env, "") for name, env in s.headers_env.items()},
         }
         reply = post(s.url, body, headers, timeout_s=s.timeout_s, method=s.method)
         return self._judge(reply.status, reply.body)
 
-    def _fields(self, notice: Notice, numbers: tuple[str, ...]) -> dict[str, str]:
+    def _fields(self, notice: Notice, number: str, key: str) -> dict[str, str]:
         link, code = (notice.link, notice.code) if isinstance(notice, Letter) else ("", "")
         return {
-            "to": self._settings.separator.join(numbers),
+            "to": number,
             "text": self.words(notice),
             "title": notice.title,
             "body": notice.body,
@@ -166,7 +196,7 @@ class Gateway(Channel):
             "colour": notice.level.colour_zh,
             "code": code,
             "link": link,
-            "key": notice.idem_key,
+            "key": key,
             "target": notice.target,
             "secret": self._settings.secret(),
         }
@@ -185,12 +215,14 @@ class Gateway(Channel):
             raise DeliveryError(f"an answer without a code: {said!r}", permanent=False, provider_code="?") from None
         if not _is_in(found, s.success_values):
             is_throttled = _is_in(found, s.throttled_values)
+            is_of_target = _is_in(found, (*s.bad_number_values, *s.unanswered_values))
             raise DeliveryError(
                 f"code {found}: {json.dumps(answer, ensure_ascii=False)[:300]}",
                 permanent=not (is_throttled or _is_in(found, s.passing_values)),
                 provider_code=str(found)[:80],
                 wait_s=60.0 if is_throttled else 0.0,
                 may_be_taken=False,
+                is_of_target=is_of_target,
             )
         name = answer.get("id") if isinstance(answer, dict) else None
         return str(name or found)[:80]

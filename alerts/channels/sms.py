@@ -8,6 +8,6 @@ from .gateway import Gateway
 
 
 class SmsChannel(Gateway):
-    """Sends a short text to a person's telephone, or to everybody of a team in one request."""
+    """Sends a short text to a person's telephone, or to everybody of a team, each with a message of his own."""
 
     default_template: ClassVar[dict[str, Any]] = {"to": "{to}", "text": "{text}", "key": "{key}"}

@@ -149,7 +149,9 @@ class _Binder:
             section_is_sound(self._report, override.node, mine, self._settings, is_override=True)
 
     def _sensor_scopes(self, selector: Selector) -> list[_Scope]:
-        return [(s.id, (s,), None) for s in self._inventory.sensors.values() if selector.matches(s)]
+        wanted, every = selector.quantity, self._inventory.sensors.values()
+        likely = (s for s in every if s.quantity in wanted) if wanted else every  # few rules look at every quantity
+        return [(s.id, (s,), None) for s in likely if selector.matches(s)]
 
     def _site_scopes(self, selector: Selector) -> list[_Scope]:
         by_site: dict[str, list[Sensor]] = {}

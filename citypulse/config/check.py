@@ -14,6 +14,7 @@ from citypulse.domains import QUANTITIES
 from citypulse.errors import ConfigError
 from citypulse.model import CityConfig
 
+from .alarms import check_ceilings, take_alarms
 from .binding import Binding, SwitchedOff, bind_rules
 from .budget import take_budgets
 from .causes import storm_plan
@@ -22,12 +23,14 @@ from .diagnostics import Diagnostic, Severity, in_reading_order
 from .extensions import Extensions
 from .files import Reading, read_all, shown_name
 from .inventory import Inventory, take_inventory, text_of
+from .keeping import contacts_kept_s, take_watchdog
 from .lint import lint
 from .nodes import Node, Report, did_you_mean, walk
 from .people import Crowd, take_people
 from .quality import QualityPlan, read_quality
 from .schema import BrokerIn, CityIn, FileIn, OverrideIn, RuleIn
 from .windows import take_drills, take_windows
+from .workdays import take_workdays
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,14 +86,20 @@ def inspect_city(path: Path | str, extensions: Extensions) -> Loaded:
     windows = take_windows(reading, inventory, city.timezone if city else "UTC", report)
     drills = take_drills(reading, report)
     budget = take_budgets(reading, report)
+    alarms = take_alarms(reading, report)
+    workdays, kept_s = take_workdays(reading, report), contacts_kept_s(reading, report)
+    watchdog = take_watchdog(reading, report)
     bindings, switched_off = bind_rules(reading, inventory, extensions, report)
+    check_ceilings(reading, alarms, bindings, report)
     is_sound = reading.is_whole and not any(d.severity is Severity.ERROR for d in report.found)
     if is_sound:
         lint(reading, inventory, bindings, desk, report)
     made = None
     if is_sound and city and broker:
         made = replace(_made(city, broker, reading, inventory, desk, crowd, bindings, quality.built), storm=storm)
-        made = replace(made, windows=windows, drills=drills, budget=budget)
+        made = replace(made, windows=windows, drills=drills, budget=budget, alarms=alarms)
+        made = replace(made, workdays=workdays, contacts_kept_s=kept_s, watchdog=watchdog)
+        made = replace(made, calendar_warn_days=city.calendar_warning_days)
         made = made if _runs(made, bindings, extensions, report) else None
     return Loaded(
         city=made,

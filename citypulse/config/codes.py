@@ -174,6 +174,13 @@ _REFERENCES = (
           " a milestone also takes crew and desk."),
 )
 
+_CEILINGS = (
+    _code("E321", "超出红色与燃气告警的上限", "beyond what red and gas alarms allow",
+          "红色告警和燃气告警可以设得更严，不能更松：搁置、静默与抖动不得超过内置上限，红色必须再次提醒，红色燃气永不搁置。",
+          "Red and gas alarms may be made stricter, never laxer: shelves, silences and chatter stay within what is built"
+          " in, red always asks again, and red gas is never shelved."),
+)
+
 _TESTS = (
     _code("E401", "序列写法不对", "badly written series",
           "每项是一个读数：5、5x3、5+2x3、_、NaN，可加 ? 或 !、@-15m、*2。",
@@ -254,8 +261,12 @@ _WARNINGS = (
           "用给出的历史读数回测，值班台的告警超出 budget 中的上限。citypulse backtest 可看到是哪些规则。",
           "Over the history given, the desk would have had more alarms than its `budget` allows."
           " `citypulse backtest` shows which rules."),
+    _code("W231", "到期前来不及提醒", "end never announced",
+          "提前量不短于最长时限，所以从不提醒。缩短 warn。",
+          "It is to be announced longer before than it may last at all. Shorten `warn`."),
 )
 
 # fmt: on
 
-CODES: dict[str, Code] = {c.code: c for group in (_FILE, _SHAPE, _UNITS, _REFERENCES, _TESTS, _WARNINGS) for c in group}
+_GROUPS = (_FILE, _SHAPE, _UNITS, _REFERENCES, _CEILINGS, _TESTS, _WARNINGS)
+CODES: dict[str, Code] = {c.code: c for group in _GROUPS for c in group}

@@ -10,6 +10,7 @@ from citypulse.domains import QUANTITIES
 from citypulse.model import Limit, Origin, Rule, Sensor
 from citypulse.units import spell, spell_duration
 
+from .alarms import said_of
 from .binding import Binding
 from .check import Loaded
 from .layers import LimitLayer
@@ -44,6 +45,7 @@ class RuleExplained:
     origin: str
     overrides: tuple[str, ...]  # origins, least specific first
     said: tuple[Said, ...]
+    alarms: tuple[Said, ...] = ()  # chatter, shelves, re-alarms: the `alarms:` section
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +148,15 @@ def _rules(loaded: Loaded, sensor: Sensor) -> Iterator[RuleExplained]:
                 origin=str(rule.origin),
                 overrides=tuple(str(node.origin) for node in binding.overrides),
                 said=tuple(_rule_said(binding, sensor.unit)),
+                alarms=tuple(_alarms_said(loaded, rule)),
             )
+
+
+def _alarms_said(loaded: Loaded, rule: Rule) -> Iterator[Said]:
+    if loaded.city is not None:
+        levels = sorted({limit.level for limit in rule.limits})
+        for what, value, origin in said_of(loaded.city.alarms, rule.id, rule.domain, levels):
+            yield Said(what=what, value=value, origin=origin)
 
 
 def _rule_said(binding: Binding, unit: str) -> Iterator[Said]:

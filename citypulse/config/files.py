@@ -6,6 +6,7 @@ What was declared, even wrongly, is remembered: a broken gateway is not also rep
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
@@ -57,7 +58,12 @@ def read_all(path: Path, model: type[FileIn], report: Report) -> Reading:
 
 def is_pack(source: Source) -> bool:
     """Whether a file is a pack: written for every city, so that some of its rules find nothing in this one."""
-    path = Path(source.name).resolve()
+    return _lies_among_packs(str(Path.cwd()), source.name)
+
+
+@functools.lru_cache(maxsize=INCLUDES_MAX)
+def _lies_among_packs(folder: str, name: str) -> bool:
+    path = Path(folder, name).resolve()
     return path.parent == PACKS and "." not in path.stem
 
 
@@ -124,14 +130,15 @@ def _target(node: Node, here: Path) -> Path:
 
 def _checked(root: Table, model: type[FileIn], report: Report) -> tuple[Table, FileIn | None]:
     """Check a file; note its problems; return it without the entries that had any."""
-    wrong: list[tuple[str | int, ...]] = [path for path, _ in _nothings(root, ())]
+    nothings = list(_nothings(root, ()))
+    wrong: list[tuple[str | int, ...]] = [path for path, _ in nothings]
     try:
         checked = model.model_validate(root.data())
     except ValidationError as error:
         problems.note(report, error, root, model)
         wrong += [detail["loc"] for detail in error.errors(include_url=False, include_context=False)]
     noted = {(d.line, d.col) for d in report.found if d.file == root.source.name}
-    for path, key in _nothings(root, ()):
+    for path, key in nothings:
         if (key.line, key.col) not in noted:
             what = "an item" if isinstance(path[-1], int) else f"`{path[-1]}`"
             is_section = len(path) == 3 and path[0] in ("rules", "overrides") and path[2] not in RuleIn.model_fields
@@ -149,16 +156,18 @@ def _checked(root: Table, model: type[FileIn], report: Report) -> tuple[Table, F
 
 def _nothings(node: Node, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Node]]:
     """Yield every key or item that stands there without a value: `level:` and nothing after it."""
-    children: list[tuple[str | int, Node, Node]] = []
-    if isinstance(node, Table):
+    children: list[tuple[str | int, Node, Node]]
+    if type(node) is Table:
         children = [(name, key, value) for name, (key, value) in node.entries.items()]
-    elif isinstance(node, Listing):
+    elif type(node) is Listing:
         children = [(index, item, item) for index, item in enumerate(node.items)]
+    else:
+        return
     for name, key, value in children:
-        if isinstance(value, Scalar) and value.value is None:
-            yield (*path, name), key
-        else:
+        if type(value) is not Scalar:
             yield from _nothings(value, (*path, name))
+        elif value.value is None:
+            yield (*path, name), key
 
 
 def _pruned(root: Table, wrong: Iterable[tuple[str | int, ...]]) -> Table:

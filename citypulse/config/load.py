@@ -23,7 +23,8 @@ NODES_MAX = 400_000
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml is about ten times faster
 
-_BOOL_11 = re.compile(r"^(?:yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF)$")
+_BOOL_11 = frozenset(["yes", "Yes", "YES", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF"])
+_NUMBER_BEGINS = frozenset("+-.0123456789")  # nothing else can be taken for a number, in any version of YAML
 _SEXAGESIMAL = re.compile(r"^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$")
 _OCTAL = re.compile(r"^[-+]?0(?:o[0-7]+|[0-9_]+)$")
 _ODD_NUMBER = re.compile(r"^[-+]?(?:0x[0-9a-fA-F_]+|0b[01_]+|\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)|\d[\d_]*_[\d_]*)$")
@@ -149,29 +150,31 @@ class _Composer:
 
     def _node(self, event: Any, depth: int, *, is_key: bool = False) -> Node:
         self._nodes += 1
-        place = self._place(event)
+        kind = type(event)
+        place = self._place(event, kind)
         if depth > DEPTH_MAX or self._nodes > NODES_MAX:
             bound = f"{DEPTH_MAX} levels deep" if depth > DEPTH_MAX else f"{NODES_MAX} values"
             node = Scalar(**place, text="", value=None)
             self._report.add("E005", node, f"more than {bound}", "no configuration needs this: simplify it")
             raise _Stop
-        self._refuse_magic(event, place)
-        if isinstance(event, yaml.SequenceStartEvent):
+        if event.anchor is not None or (kind is not yaml.AliasEvent and event.tag):
+            self._refuse_magic(event, place)
+        if kind is yaml.ScalarEvent:
+            return self._scalar(event, place, is_key=is_key)
+        if kind is yaml.SequenceStartEvent:
             return self._listing(place, depth)
-        if isinstance(event, yaml.MappingStartEvent):
+        if kind is yaml.MappingStartEvent:
             return self._table(place, depth)
-        if isinstance(event, yaml.AliasEvent):
-            return Scalar(**place, text="", value=_REFUSED)
-        return self._scalar(event, place, is_key=is_key)
+        return Scalar(**place, text="", value=_REFUSED)
 
-    def _place(self, event: Any) -> dict[str, Any]:
-        start, end = event.start_mark, event.end_mark
-        line = self._source.line(start.line + 1)
-        is_scalar = isinstance(event, yaml.ScalarEvent | yaml.AliasEvent)
-        width = end.column - start.column if is_scalar and end.line == start.line else 1
-        if is_scalar and end.line != start.line:
-            width = len(line.rstrip()) - start.column
-        return {"source": self._source, "line": start.line + 1, "col": start.column + 1, "width": max(1, width)}
+    def _place(self, event: Any, kind: type) -> dict[str, Any]:
+        start = event.start_mark
+        width = 1
+        if kind is yaml.ScalarEvent or kind is yaml.AliasEvent:
+            end = event.end_mark
+            until = end.column if end.line == start.line else len(self._source.line(start.line + 1).rstrip())
+            width = max(1, until - start.column)
+        return {"source": self._source, "line": start.line + 1, "col": start.column + 1, "width": width}
 
     def _refuse_magic(self, event: Any, place: dict[str, Any]) -> None:
         node = Scalar(**place, text="", value=None)
@@ -187,13 +190,13 @@ class _Composer:
 
     def _listing(self, place: dict[str, Any], depth: int) -> Listing:
         listing = Listing(**place)
-        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+        while type(event := next(self._events)) is not yaml.SequenceEndEvent:
             listing.items.append(self._node(event, depth + 1))
         return listing
 
     def _table(self, place: dict[str, Any], depth: int) -> Table:
         table = Table(**place)
-        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+        while type(event := next(self._events)) is not yaml.MappingEndEvent:
             key = self._node(event, depth + 1, is_key=True)
             value = self._node(next(self._events), depth + 1)
             name = self._key(key)
@@ -211,7 +214,7 @@ class _Composer:
         return table
 
     def _key(self, key: Node) -> str | None:
-        if not isinstance(key, Scalar):
+        if type(key) is not Scalar:
             self._report.add("E014", key, "a key must be a text, not a list or a mapping", "use a plain word")
             return None
         if key.text == "<<":
@@ -251,10 +254,12 @@ def is_refused(value: Any) -> bool:
 
 
 def _trap(text: str) -> tuple[str, str, str] | None:
-    if _BOOL_11.match(text):
+    if text in _BOOL_11:
         truth = text.lower() in {"yes", "on"}
         message = f"`{text}` is a boolean to YAML 1.1 ({truth}) and a text to YAML 1.2"
         return "E010", message, f'write `{str(truth).lower()}`, or `"{text}"` for the text'
+    if text[:1] not in _NUMBER_BEGINS:
+        return None
     if _SEXAGESIMAL.match(text):
         return "E011", f"`{text}` is a number in base 60 to YAML 1.1", f'quote it: `"{text}"`'
     if _OCTAL.match(text):
@@ -276,6 +281,8 @@ def _understand(text: str) -> Any:
         return None
     if text in _TRUTH:
         return _TRUTH[text]
+    if text[:1] not in _NUMBER_BEGINS:
+        return text
     if _INT.match(text):
         return int(text) if len(text) <= 18 else float(text)
     if _FLOAT.match(text):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from .alarms_schema import AlarmsIn
 from .budget_schema import BudgetIn
 from .causes_schema import Causes, StormIn
 from .forms import (
@@ -32,6 +33,7 @@ from .forms import (
     words_schema,
 )
 from .people_schema import ChainIn, PersonIn, ProfileIn, RotaIn
+from .records_schema import PrivacyIn, WatchdogIn, WorkdaysIn, Year
 from .values import LEVELS, Strict
 from .windows_schema import ExercisesIn, WindowIn
 
@@ -64,6 +66,7 @@ class CityIn(Strict):
     public_url: Annotated[StrictStr, Field(pattern=r"^https?://[^\s@?#]+$", max_length=200)] | None = Field(
         default=None, description="the console's address as phones see it; with it notices carry a link to acknowledge"
     )
+    calendar_warning_days: StrictInt = Field(default=45, ge=0, le=366, description="before the workday calendar ends")
 
 
 class BrokerIn(Strict):
@@ -355,6 +358,10 @@ class FileIn(Strict):
     rules: tuple[RuleIn, ...] = ()
     overrides: tuple[OverrideIn, ...] = ()
     storm: StormIn | None = None
+    alarms: AlarmsIn | None = None
+    privacy: PrivacyIn | None = None
+    watchdog: WatchdogIn | None = None
+    workdays: dict[Year, WorkdaysIn] = Field(default_factory=dict)
     budget: tuple[BudgetIn, ...] = ()
     windows: tuple[WindowIn, ...] = ()
     exercises: ExercisesIn | None = None

@@ -5,7 +5,7 @@ came of it. A lease that runs out means "try again", never "failed": the sender 
 idem_key, and a digest its own key with the same rows, so that a provider or a person can tell a repeat from news.
 
 States: pending → leased → delivered | failed (the provider refused for good) | dead (given up) | obsolete (no longer
-wanted); leased → pending for a retry or when another channel takes over.
+wanted); leased → pending for a retry or when another channel takes over; pending → split (each person has a row now).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from citypulse.model import Notice, NoticeKind, Priority
 
+from . import outbox_parts
 from . import schema as s
 from .outbox_rows import EARLIER, WAITING, LeasedNotice, Standing, Waiting, is_free, overtaken, unwanted
 from .sqlite import Reader, Writer, insert_new
@@ -46,7 +47,8 @@ class Outbox:
         )
         query = (
             sa.select(
-                w.c.id, w.c.level, w.c.target, w.c.kind, w.c.created_ms, w.c.may_wait, w.c.idem_key, w.c.digest, domain
+                w.c.id, w.c.level, w.c.target, w.c.kind, w.c.created_ms, w.c.may_wait, w.c.idem_key, w.c.digest, domain,
+                sa.case((w.c.is_exercise, w.c.only_by), else_=""),
             )
             .where(w.c.via == channel, *is_free(w.c, now_ms))
             .order_by(w.c.level, w.c.id)
@@ -65,6 +67,7 @@ class Outbox:
                 idem_key=row[6],
                 digest=row[7],
                 domain=row[8],
+                drill=row[9],
             )
             for row in rows
         ]
@@ -169,7 +172,7 @@ class Outbox:
             found = sa.select(by).where(*same, *where).order_by(e.c.id.desc()).limit(1)
             return found.correlate(s.outbox).scalar_subquery()
 
-        is_delivered = e.c.state == "delivered"
+        is_delivered = e.c.state.in_(("delivered", "split"))
         heard_by = sa.func.coalesce(
             reached(e.c.via, is_delivered, e.c.via == _o.channel),
             reached(e.c.via, is_delivered),
@@ -231,15 +234,12 @@ class Outbox:
             for row in rows
         ]
 
-    def is_told_by(self, notice: Notice, channel: str) -> bool:
-        """Say whether the same news is told to the same target by `channel` anyway: handed there it would be double."""
-        same = (_o.subject == notice.subject, _o.target == notice.target, _o.rev == notice.rev)
-        is_alive = _o.state.in_(("pending", "leased", "delivered"))
-        return self._finds(
-            sa.select(_o.id).where(
-                *same, _o.kind == notice.kind.value, _o.step == notice.step, _o.via == channel, is_alive
-            )
-        )
+    def is_told_by(self, notice: Notice, channel: str, *, each: bool = False) -> bool:
+        """Say whether the same news is told to the same target by `channel` anyway: handed there it would be double.
+
+        `each`: the channel tells everybody of a team for himself.
+        """
+        return self._finds(outbox_parts.is_told(notice, channel, each=each))
 
     def sent_since(self, channel: str, since_ms: int) -> list[int]:
         """Return the instants after `since_ms` at which `channel` was used: what a restart must not forget."""
@@ -274,6 +274,21 @@ class Outbox:
             rows = [dict(zip(columns, (*s.NOTICES.row(n), n.not_before_ms, n.channel), strict=True)) for n in notices]
             with self._writer.transaction() as connection:
                 connection.execute(insert_new(s.outbox, "idem_key"), rows)
+
+    def part(self, number: int, targets: Sequence[str], *, now_ms: int, apart_ms: int = 0) -> int:
+        """Split a waiting notice into one for each of `targets`; return how many, 0 when it cannot be split now."""
+        with self._writer.transaction() as connection:
+            return outbox_parts.part(connection, number, targets, now_ms, apart_ms)
+
+    def next_part(self, one: LeasedNotice, *, now_ms: int) -> bool:
+        """Let the next person of the same team be told now; False when nobody is left."""
+        with self._writer.transaction() as connection:
+            return outbox_parts.next_part(connection, one, now_ms)
+
+    def end_parts(self, one: LeasedNotice, *, reason: str) -> int:
+        """Drop what is waiting for the people after this one; return how many."""
+        with self._writer.transaction() as connection:
+            return outbox_parts.end_parts(connection, one, reason)
 
     def obsolete(self, leased: LeasedNotice, *, reason: str, is_unsent: bool = False) -> bool:
         """Record that it need not be sent; False when the lease no longer stands.
@@ -396,7 +411,7 @@ class Outbox:
         """Forget at most `limit` finished notices created before `before_ms`; return how many went."""
         old = (
             sa.select(_o.id)
-            .where(_o.created_ms < before_ms, _o.state.in_(("delivered", "failed", "dead", "obsolete")))
+            .where(_o.created_ms < before_ms, _o.state.in_(("delivered", "failed", "dead", "obsolete", "split")))
             .limit(limit)
         )
         with self._writer.transaction() as connection:

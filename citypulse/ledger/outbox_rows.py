@@ -51,6 +51,7 @@ class Waiting:
     idem_key: str
     digest: str
     domain: str  # of the alarm or order it is about; "" when it is about neither
+    drill: str = ""  # of a drill's notice the channels it may go by, as JSON; "" when it is real
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ ALARM_STATES: Mapping[str, sa.ColumnElement[bool]] = {
     "unacked": _a.is_acked.is_(False),
     "stale": sa.and_(_IS_OPEN, _a.stale_ms.is_not(None)),
     "shelved": _a.shelved_until_ms.is_not(None),
+    "suppressed": sa.and_(_IS_RETAINED, _a.suppressed_by != "[]"),
     "historical": _a.is_historical.is_(True),
     "all": sa.true(),
 }

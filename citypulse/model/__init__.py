@@ -3,7 +3,7 @@
 Frozen, slotted, keyword-only. Instants are epoch milliseconds UTC and end in `_ms`; durations end in
 `_s`. Readings travel as columns (`ReadingBatch`), never as one object each.
 Everybody imports from here; the files beside it only keep one subject each, in the order basics, readings,
-rules, people, orders, alarms, city.
+rules, people, orders, alarms, terms, city.
 """
 
 from citypulse.model.alarms import (
@@ -27,6 +27,7 @@ from citypulse.model.basics import Origin, Priority, Text
 from citypulse.model.city import CityConfig, Gateway, Quantity, Sensor, SensorTable, Site
 from citypulse.model.orders import WORKDAY_S, OrderState, OrderStep, OrderTemplate, TimeLimit, WorkOrder
 from citypulse.model.people import (
+    PART,
     Chain,
     ChainStep,
     ChannelConfig,
@@ -40,6 +41,9 @@ from citypulse.model.people import (
     StandIn,
     StormPlan,
     Team,
+    WatchdogPlan,
+    WorkdayYear,
+    split_target,
 )
 from citypulse.model.readings import DeadLetter, GatewayHeard, Lane, Quality, RawMessage, ReadingBatch
 from citypulse.model.rules import (
@@ -55,14 +59,18 @@ from citypulse.model.rules import (
     Transition,
     TransitionKind,
 )
+from citypulse.model.terms import AlarmPlan, AlarmTerms, Flap, TermLayer, TermSaid
 
 __all__ = [
+    "PART",
     "SYSTEM",
     "WORKDAY_S",
     "Actor",
     "Alarm",
     "AlarmBudget",
+    "AlarmPlan",
     "AlarmQuality",
+    "AlarmTerms",
     "Answer",
     "Chain",
     "ChainStep",
@@ -77,6 +85,7 @@ __all__ = [
     "Effects",
     "Event",
     "Exercise",
+    "Flap",
     "Gap",
     "Gateway",
     "GatewayHeard",
@@ -112,9 +121,14 @@ __all__ = [
     "Storm",
     "StormPlan",
     "Team",
+    "TermLayer",
+    "TermSaid",
     "Text",
     "TimeLimit",
     "Transition",
     "TransitionKind",
+    "WatchdogPlan",
     "WorkOrder",
+    "WorkdayYear",
+    "split_target",
 ]

@@ -110,6 +110,7 @@ class Alarm:
     chatter_level: Priority | None = None  # the most serious level told since it chatters
     shelf_warned_ms: int = 0  # the end of a shelf that has been announced
     exercise: str = ""  # id of the drill it belongs to; "" when it is real
+    realarmed: int = 0  # how often it has asked again though acknowledged, at this level
 
     @property
     def is_chattering(self) -> bool:

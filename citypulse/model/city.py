@@ -8,8 +8,21 @@ from typing import Any
 from citypulse.model.alarms import Mute
 from citypulse.model.basics import Origin, Text
 from citypulse.model.orders import OrderTemplate
-from citypulse.model.people import Chain, ChannelConfig, Drills, Person, Profile, Rota, Route, StormPlan, Team
+from citypulse.model.people import (
+    Chain,
+    ChannelConfig,
+    Drills,
+    Person,
+    Profile,
+    Rota,
+    Route,
+    StormPlan,
+    Team,
+    WatchdogPlan,
+    WorkdayYear,
+)
 from citypulse.model.rules import AlarmBudget, Rule
+from citypulse.model.terms import AlarmPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +132,11 @@ class CityConfig:
     windows: tuple[Mute, ...] = ()  # maintenance windows of the `windows:` section
     drills: Drills = field(default_factory=Drills)
     storm: StormPlan = field(default_factory=StormPlan)
+    alarms: AlarmPlan = field(default_factory=AlarmPlan)  # chatter, shelves, re-alarms, mutes, by level, domain, rule
+    workdays: tuple[WorkdayYear, ...] = ()  # years of the `workdays:` section; each replaces the shipped one
+    calendar_warn_days: int = 45  # before the workday calendar ends
+    watchdog: WatchdogPlan = field(default_factory=WatchdogPlan)
+    contacts_kept_s: float = 180 * 86_400.0  # how long a citizen's contact is kept after its order has ended
     budget: tuple[AlarmBudget, ...] = ()  # what rules may ask of the duty desks, checked by a backtest
     rotas: dict[str, Rota] = field(default_factory=dict)  # by team
     chains: dict[str, Chain] = field(default_factory=dict)

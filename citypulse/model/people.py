@@ -7,6 +7,15 @@ from typing import Any
 
 from citypulse.model.basics import Origin, Priority, Text
 
+PART = "/"
+"""Between a team and one of its people in the target of a notice that is told to each for himself: `desk/ada`."""
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """Return the team or person a notice is for, and who of the team, or ""."""
+    team, _, person = target.partition(PART)
+    return team, person
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Team:
@@ -55,6 +64,17 @@ class Shift:
     groups: tuple[tuple[str, ...], ...]  # ids of people
     turn_days: int = 1
     days: tuple[str, ...] = ()  # mon … sun, workday, holiday (with 调休); empty: every day; any of them is enough
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkdayYear:
+    """One year's days off and weekend days that are worked (调休), as ISO dates, with the notice they come from."""
+
+    year: int
+    source: str
+    off: tuple[str, ...]
+    worked: tuple[str, ...] = ()
     origin: Origin
 
 
@@ -171,6 +191,15 @@ class StormPlan:
     starts_on: tuple[str, ...] = ()  # rules whose alarm begins a storm at once and holds it: gateway loss, heavy rain
     officers: tuple[tuple[str, int], ...] = ()  # by desk; else the people of its team who are on duty or lead
     origin: str = ""  # file:line; "" for the built-in limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchdogPlan:
+    """Whom the service tells that it is well, so that somebody outside notices when it falls silent."""
+
+    url: str = ""  # a POST every `every_s`; "" and no url_env: nobody
+    url_env: str = ""  # the environment variable that holds the address, where the address itself is a secret
+    every_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

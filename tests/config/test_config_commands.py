@@ -22,7 +22,7 @@ def test_check_of_the_sample_is_quiet_and_sums_up() -> None:
     result = run(check.command, str(ROOT / "sensors.yaml"), "--strict")
     assert result.exit_code == 0, result.output
     assert "1000 sensors at 324 sites on 60 gateways, 0 errors, 0 warnings" in result.output
-    assert result.output.count("\n") == 1
+    assert result.stdout.count("\n") == 1
 
 
 def test_check_of_a_broken_city_exits_1_and_loads_nothing() -> None:

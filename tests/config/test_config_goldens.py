@@ -44,7 +44,7 @@ def test_every_code_is_shown_by_some_golden() -> None:
     shown = "".join((GOLDEN / f"{kind}.txt").read_text(encoding="utf-8") for kind in KINDS)
     unseen = {code for code in CODES if f" {code} " not in shown}
     # E001, a file that exists and cannot be read: tested with a folder in its place. E401 to E403 are of files of rule
-    # tests (tests/rules/test_ruletest.py), W214 and W230 are the command's own.
+    # tests, W214 and W230 are the command's own: their goldens are with tests/rules/test_ruletest_goldens.py.
     assert unseen == {"E001", "E401", "E402", "E403", "W214", "W230"}
 
 

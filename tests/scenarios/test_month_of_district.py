@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from alerts.kpi import report
 from alerts.order_table import ENDS, NOTICE_ROWS, ORDER_ROWS
 from alerts.replay import replay
 from citypulse.ledger import Ledger
@@ -119,6 +120,31 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> Month:
 
 def test_a_month_of_six_hundred_orders_takes_every_row_and_every_clock_agrees(month):
     assert sum(month.rows.values()) > 3000
+
+
+def test_the_indicators_call_on_time_what_the_second_opinion_calls_on_time(month):
+    minutes, wanted, sent = Minutes(), set(), set()
+    for number, events in exported(month.ledger).items():
+        mine, is_on_time = Order(minutes), False
+        for event in events:
+            mine.take(event)
+            if event["kind"] == "fed_back":
+                assert mine.original is not None
+                due = mine.due("T4", mine.original)
+                assert due is not None
+                is_on_time = event["wall_ms"] <= due
+        is_out = events[-1]["to_state"] in {"cancelled", "rejected"}
+        if any(e["kind"] == "dispatched" for e in events) and not is_out:
+            sent.add(number)
+            wanted |= {number} if is_on_time else set()
+    orders = [o for number in exported(month.ledger) if (o := month.ledger.order(number)) is not None]
+    figures = report([], orders, (row.event for row in month.ledger.events(limit=1_000_000)), 0, month.now + 1)
+    by_id = {i.id: i for i in figures["orders"]}
+    assert set(by_id["handled_on_time"].denominator) == sent
+    assert set(by_id["handled_on_time"].numerator) == wanted
+    assert 0 < len(wanted) < len(sent)
+    strict = set(by_id["handled_on_time_strict"].numerator)
+    assert strict < wanted, "some were excused by a pause, and nobody is on time strictly only"
 
 
 def test_any_byte_of_any_line_of_the_record_that_is_changed_is_found(month, tmp_path_factory):
