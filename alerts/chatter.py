@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from citypulse.model import Alarm, Condition, Priority, Transition
+from citypulse.model import Alarm, AlarmPlan, AlarmTerms, Condition, Flap, Priority, Transition
 
 from .lifecycle import regions_of
 from .pen import Pen
@@ -21,45 +20,16 @@ from .state import RECENT_S
 from .texts import span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flap:
-    """So many raises of one source within so long make it chatter."""
-
-    raises: int
-    within_s: float
-
-
-FLAPS: Final[dict[str, tuple[Flap, ...]]] = {
-    # By domain of the alarm; "" is for all others. The first row is ISA-18.2's chattering (three a minute); the second
-    # our proposal for sources that flap more slowly.
-    "": (Flap(raises=3, within_s=60.0), Flap(raises=6, within_s=1_800.0)),
-    "gas": (Flap(raises=3, within_s=60.0), Flap(raises=8, within_s=1_800.0)),
-}
-QUIET_S: Final = {"": 900.0, "gas": 600.0}
-"""It settles after so long without a turn: longer than slow flapping takes between two, sooner for gas."""
-RAISES_MAX: Final = max(flap.raises for flaps in FLAPS.values() for flap in flaps)  # remembered of each source
-
-
-def flaps_of(alarm: Alarm) -> tuple[Flap, ...]:
-    """Return what counts as chatter for this kind of alarm."""
-    return FLAPS.get(alarm.domain, FLAPS[""])
-
-
 def is_exempt(domain: str, level: Priority | None) -> bool:
     """True for what is always told turn by turn: red gas."""
     return domain == "gas" and level is Priority.P1
 
 
-def settle_ms(alarm: Alarm) -> int | None:
+def settle_ms(alarm: Alarm, terms: AlarmTerms) -> int | None:
     """Return when a chattering alarm settles if nothing turns before, epoch ms; None when it does not chatter."""
     if alarm.chatter_since_ms is None:
         return None
-    return alarm.chatter_last_ms + round(quiet_s(alarm) * 1000)
-
-
-def quiet_s(alarm: Alarm) -> float:
-    """Return how long this kind of alarm must keep quiet to settle, seconds."""
-    return QUIET_S.get(alarm.domain, QUIET_S[""])
+    return alarm.chatter_last_ms + round(terms.quiet_s * 1000)
 
 
 class Desk(Protocol):
@@ -77,19 +47,20 @@ class Desk(Protocol):
 class Chatter:
     """Counts raises by source and takes alarms into chatter and out of it."""
 
-    def __init__(self, desk: Desk, raises: Mapping[str, tuple[tuple[int, int], ...]]) -> None:
+    def __init__(self, desk: Desk, plan: AlarmPlan, raises: Mapping[str, tuple[tuple[int, int], ...]]) -> None:
         """`raises` are those of the last `RECENT_S` by source: event time and our time."""
-        self._desk = desk
-        self._raises = {key: deque(found, maxlen=RAISES_MAX) for key, found in raises.items()}
+        self._desk, self._plan = desk, plan
+        self._most = plan.raises_max  # remembered of each source
+        self._raises = {key: deque(found, maxlen=self._most) for key, found in raises.items()}
 
     def counts(self, alarm: Alarm, now_ms: int) -> Flap | None:
         """Count a raise; return the row it fills, if it does."""
-        seen = self._raises.setdefault(alarm.dedup_key, deque(maxlen=RAISES_MAX))
+        seen = self._raises.setdefault(alarm.dedup_key, deque(maxlen=self._most))
         seen.append((alarm.raised_ms, alarm.raised_wall_ms))
         if is_exempt(alarm.domain, alarm.level):
             return None
         recent = [event_ms for event_ms, wall_ms in seen if wall_ms > now_ms - RECENT_S * 1000]
-        for flap in flaps_of(alarm):
+        for flap in self._plan.terms(alarm.rule, alarm.domain, alarm.level).flaps:
             since_ms = alarm.raised_ms - flap.within_s * 1000
             if sum(since_ms < at_ms <= alarm.raised_ms for at_ms in recent) >= flap.raises:
                 return flap
@@ -97,7 +68,7 @@ class Chatter:
 
     def begin(self, pen: Pen, alarm: Alarm, flap: Flap) -> Alarm:
         """An alarm begins to chatter."""
-        quiet = span(quiet_s(alarm))
+        quiet = span(self._plan.terms(alarm.rule, alarm.domain, alarm.level).quiet_s)
         why = (
             f"{flap.raises} raises within {span(flap.within_s)}; its turns are recorded and not told until it has kept "
             f"quiet for {quiet} | {span(flap.within_s)} 内 {flap.raises} 次告警, 频繁抖动; 静止 {quiet} 后再通知"

@@ -7,15 +7,17 @@ clears anything (promise 2).
 
 from __future__ import annotations
 
-import heapq
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from citypulse.forms import refusal
 from citypulse.model import (
     Alarm,
     AlarmQuality,
+    AlarmTerms,
     Answer,
     CityConfig,
     Command,
@@ -30,7 +32,7 @@ from citypulse.model import (
 )
 
 from .announce import AlarmCaller
-from .chatter import Chatter, is_exempt, is_news, quiet_s, settle_ms, turned
+from .chatter import Chatter, is_exempt, is_news, turned
 from .drills import DrillRoom
 from .escalation import Escalation
 from .facts import Atlas, because, draft, facts, origin, peak
@@ -38,16 +40,16 @@ from .hiding import Hiding
 from .lifecycle import is_retained, letter, regions_of, step_alarm
 from .muting import Muting
 from .orders import OrderBook
+from .peaks import Peaks
 from .pen import Pen
 from .rota import Roster
+from .rounds import Rounds
 from .routes import NoticeReason, RouteTable
-from .shelves import ask_again, realarm_ms, shelf_warn_ms
 from .sight import OWN, Sight
 from .standins import StandIns
 from .state import Opening, OpenState
 from .storm import StormWatch
 from .targets import Targets
-from .texts import span
 from .verbs import AlarmDesk
 
 ANSWERS_MAX: Final = 10_000  # answers remembered for commands that come twice; the ledger remembers longer
@@ -63,15 +65,17 @@ class Desk:
         self._occurrences = dict(opening.occurrences)
         self.alarms: dict[str, Alarm] = {}
         self._live: dict[str, str] = {}
-        self._heap: list[tuple[int, str]] = []
         self._hiding = Hiding(self._atlas)
         self._sight = Sight(self._atlas)
+        self._peaks = Peaks(self._atlas, table)
         self._stand_ins = StandIns(opening.rota_events)
         self._escalation = Escalation(config)
         self._roster = Roster(config, self._stand_ins.by_team)
         self._targets = Targets(config, RouteTable(config), self._roster)
         self._storms = StormWatch(config, RouteTable(config), self._roster, opening.storms)
         self._caller = AlarmCaller(config, self._atlas.rule_of, self._escalation, self._targets, self._storms)
+        self._chatter = Chatter(self, config.alarms, opening.raises)
+        self._rounds = Rounds(self, config.alarms, self._escalation, self._caller, self._chatter)
         for alarm in sorted(opening.alarms, key=lambda a: (a.raised_wall_ms, a.id)):
             self._keep(alarm)
         self._orphans = {
@@ -80,7 +84,6 @@ class Desk:
             if self._atlas.rule_of(a) is None
         }
         self._muting = Muting(self._atlas, opening.mutes, self)
-        self._chatter = Chatter(self, opening.raises)
         self.book = OrderBook(self._atlas, table, opening, self._alarms_of, self._confirm, self._targets)
         self._drills = DrillRoom(self._atlas, opening.exercises, self, self.book)
         self._verbs = AlarmDesk(self)
@@ -93,17 +96,20 @@ class Desk:
     ) -> Effects:
         """Take one tick's changes, readings and commands at wall time `now_ms`; return all it changed."""
         pen = Pen(now_ms=now_ms, collector=self._storms)
+        self._peaks.begin(batch)
         self._withdraw(pen)
         for transition in transitions:
             self._take(pen, transition)
             # At once, not at the tick's end: which notices there are must not depend on how input fell into ticks.
             # What a later call overtakes before it was sent, the outbox drops.
             self._announce(pen)
+        self._peaks.fold(pen, self.alarms)
         self.book.count(batch)
         for command in commands:
             pen.effects.answers.append(self._do(pen, command))
         self._drills.play(pen)
-        self._ring(pen)
+        self._muting.ring(pen)
+        self._rounds.ring(pen)
         self.book.ring(pen)
         self.book.judge(pen)
         self._announce(pen)
@@ -209,7 +215,8 @@ class Desk:
         """A chattering alarm is back: one more turn (None), or it has settled and this raise is told by itself."""
         if is_exempt(alarm.domain, t.level):
             return self._chatter.settle(pen, alarm, "red gas is told turn by turn | 红色燃气告警逐次通知")
-        changes = {"cleared_ms": None, "peak_value": peak(self._atlas.rule_of(alarm), alarm.peak_value, t.value)}
+        changes = {"cleared_ms": None, "peak_value": self._peaks.until(alarm, t)}
+        self._peaks.came_again(alarm, t.event_ms)
         new = self._step(pen, alarm, "again", "raised_again", because(t, alarm), event_ms=t.event_ms,
                          data=facts(t, alarm), changes=changes | turned(alarm, pen))  # fmt: skip
         for silence in self._sight.silences_over(new):
@@ -243,7 +250,7 @@ class Desk:
         changes: dict[str, Any] = {
             "level": level,
             "peak_level": min(alarm.peak_level, level),
-            "peak_value": peak(rule, alarm.peak_value, t.value),
+            "peak_value": self._peaks.until(alarm, t),
             "rule_version": t.rule_version,
             "rule_origin": origin(t, rule),
         }
@@ -255,7 +262,7 @@ class Desk:
             if alarm.is_chattering:
                 changes["chatter_level"] = level
             changes |= {"because_zh": t.because.zh, "because_en": t.because.en, "acked_by": "", "acked_ms": None}
-            changes |= {"called_ms": pen.now_ms, "reminded": 0}
+            changes |= {"called_ms": pen.now_ms, "reminded": 0, "realarmed": 0}
         new = self._step(pen, alarm, "worsen" if is_worse else "ease", "worsened" if is_worse else "eased",
                          because(t, alarm), event_ms=t.event_ms, data=facts(t, alarm), changes=changes)  # fmt: skip
         if is_worse:
@@ -271,8 +278,10 @@ class Desk:
             return
         rule = self._atlas.rule_of(alarm)
         changes: dict[str, Any] = {"cleared_ms": t.event_ms, "stale_by": (), "stale_ms": None} | turned(alarm, pen)
-        new = self._step(pen, alarm, "clear", "cleared", because(t, alarm), event_ms=t.event_ms, data=facts(t, alarm),
-                         changes=changes, latches=rule is not None and rule.is_latching)  # fmt: skip
+        worst = changes["peak_value"] = self._peaks.until(alarm, replace(t, value=math.nan))  # not of what ends it
+        new = self._step(pen, alarm, "clear", "cleared", because(t, alarm), event_ms=t.event_ms, changes=changes,
+                         data=facts(t, alarm) | {"peak_value": worst},
+                         latches=rule is not None and rule.is_latching)  # fmt: skip
         self._ended(pen, new, t.event_ms)
 
     def _ended(self, pen: Pen, alarm: Alarm, event_ms: int) -> None:
@@ -390,40 +399,6 @@ class Desk:
             self._answered.popitem(last=False)
         return answer
 
-    def _ring(self, pen: Pen) -> None:
-        self._muting.ring(pen)
-        while self._heap and self._heap[0][0] <= pen.now_ms:
-            ringing = set()
-            while self._heap and self._heap[0][0] <= pen.now_ms:
-                ringing.add(heapq.heappop(self._heap)[1])
-            # Not in order of the clocks: a long life has overtaken ones among them, one after a restart has not.
-            found = [self.alarms[number] for number in ringing if number in self.alarms]
-            for alarm in sorted(found, key=lambda a: (a.raised_wall_ms, a.id)):
-                self._look_at(pen, self.alarms.get(alarm.id))
-
-    def _look_at(self, pen: Pen, alarm: Alarm | None) -> None:
-        """Do what is due for one alarm; what is due after that has a clock of its own by now."""
-        if alarm is not None:
-            if alarm.shelved_until_ms is not None and alarm.shelved_until_ms <= pen.now_ms:
-                self.uncover(pen, alarm, "unshelve", "unshelved", "the shelf has ended | 搁置到期",
-                             event_ms=alarm.shelved_until_ms,
-                             changes={"shelved_until_ms": None})  # fmt: skip
-            elif (due_ms := settle_ms(alarm)) is not None and due_ms <= pen.now_ms:
-                self._chatter.settle(pen, alarm, f"quiet for {span(quiet_s(alarm))}")
-            elif (due_ms := realarm_ms(alarm)) is not None and due_ms <= pen.now_ms:
-                ask_again(self, pen, alarm, due_ms)
-            elif (due_ms := self._escalation.next_call_ms(alarm)) is not None and due_ms <= pen.now_ms:
-                self._remind(pen, alarm)
-            elif (due_ms := shelf_warn_ms(alarm)) is not None and due_ms <= pen.now_ms:
-                self._keep(self._caller.warn_of_shelf(pen, alarm))
-
-    def _remind(self, pen: Pen, alarm: Alarm) -> None:
-        waited_s = (pen.now_ms - alarm.called_ms) / 1000
-        step = self._escalation.steps_passed(alarm, pen.now_ms)
-        why = f"not acknowledged for {span(waited_s)}: reminder {step} | {span(waited_s)} 未确认, 第{step}次催办"
-        new = pen.alarm(alarm, "reminded", why, data={"step": step}, changes={"reminded": step})
-        self._keep(self._caller.remind(pen, new, since=alarm.reminded))
-
     def _withdraw(self, pen: Pen) -> None:
         """End the alarms of rules that no longer exist: nothing could ever clear them."""
         for number, why in self._orphans.items():
@@ -478,16 +453,25 @@ class Desk:
         """Move an alarm for a person (alerts.verbs)."""
         return self._step(pen, alarm, event, kind, why, **more)
 
+    def terms(self, alarm: Alarm) -> AlarmTerms:
+        """Return what holds for an alarm beside its limits: shelves, chatter and the like."""
+        return self._atlas.config.alarms.terms(alarm.rule, alarm.domain, alarm.level)
+
+    def settle(self, pen: Pen, alarm: Alarm, why: str) -> Alarm:
+        """End an alarm's chatter (alerts.drills)."""
+        return self._chatter.settle(pen, alarm, why)
+
+    def keep(self, alarm: Alarm) -> Alarm:
+        """Remember an alarm's newest version (alerts.rounds)."""
+        return self._keep(alarm)
+
     def _keep(self, alarm: Alarm) -> Alarm:
         """Remember the newest version while it is retained, and set its alarm clock."""
         retained = is_retained(alarm)
         if retained:
             self.alarms[alarm.id] = alarm
             self._live[alarm.dedup_key] = alarm.id
-            due = (self._escalation.next_call_ms(alarm), shelf_warn_ms(alarm), settle_ms(alarm), realarm_ms(alarm))
-            for at_ms in (alarm.shelved_until_ms, *due):
-                if at_ms is not None:
-                    heapq.heappush(self._heap, (at_ms, alarm.id))
+            self._rounds.keep(alarm)
         else:
             self.alarms.pop(alarm.id, None)
             if self._live.get(alarm.dedup_key) == alarm.id:
@@ -495,4 +479,5 @@ class Desk:
         if not alarm.exercise:  # a drill neither hides nor blinds anything real, nor the other way round
             self._hiding.keep(alarm, is_retained=retained)
             self._sight.keep(alarm, is_retained=retained)
+            self._peaks.keep(alarm, is_retained=retained)
         return alarm

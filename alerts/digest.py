@@ -14,6 +14,8 @@ from typing import Final, Protocol
 
 from citypulse.model import Notice, NoticeKind, Priority, Text
 
+from .texts import EXERCISE_MARK, EXERCISE_WORDS
+
 LINES_MAX: Final = 8  # of the covered notices that are named; the rest is counted
 TITLE_CHARS_MAX: Final = 120
 GROUPS_MAX: Final = 3
@@ -68,6 +70,11 @@ class Candidate(Protocol):
         """The domain of what it is about, or ""."""
         ...
 
+    @property
+    def drill(self) -> str:
+        """Of a drill's notice the channels it may go by, as text; "" when it is real."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
@@ -79,8 +86,8 @@ class Sending:
 
 
 def is_urgent(one: Candidate) -> bool:
-    """Say whether it goes alone whatever happens: red, or about gas."""
-    return one.level is Priority.P1 or one.domain == "gas"
+    """Say whether it goes alone whatever happens: red, or about gas, and real: a drill takes no room from those."""
+    return not one.drill and (one.level is Priority.P1 or one.domain == "gas")
 
 
 def plan(waiting: Sequence[Candidate], room: int, limit: int, now_ms: int, *, is_probing: bool) -> list[Sending]:
@@ -105,9 +112,9 @@ def plan(waiting: Sequence[Candidate], room: int, limit: int, now_ms: int, *, is
     room = min(room - len(chosen), room - limit // RESERVE)
     if room <= 0:
         return chosen
-    by_target: dict[str, list[Candidate]] = {}
+    by_target: dict[tuple[str, str], list[Candidate]] = {}  # what is real and what is a drill's never share a message
     for one in rest:
-        by_target.setdefault(one.target, []).append(one)
+        by_target.setdefault((one.target, one.drill), []).append(one)
     due = {
         target: any(not one.may_wait or now_ms - one.created_ms >= HELD_MS for one in rows)
         for target, rows in by_target.items()
@@ -157,7 +164,11 @@ def compose(notices: Sequence[Notice], *, key: str, channel: str, public_url: st
     if public_url:
         lines.append(f"{public_url}/")
     first = listed[0]
+    if first.is_exercise:
+        title, lines = EXERCISE_MARK + title, [EXERCISE_WORDS, *lines]
     return Notice(
+        is_exercise=first.is_exercise,
+        only_by=first.only_by,
         idem_key=key,
         subject=f"digest:{key[:12]}",
         subject_kind="digest",

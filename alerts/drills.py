@@ -73,6 +73,10 @@ class Desk(Protocol):
         """Take one change and write what it makes known."""
         ...
 
+    def settle(self, pen: Pen, alarm: Alarm, why: str) -> Alarm:
+        """End its chatter, and tell what it ended in."""
+        ...
+
 
 class DrillRoom:
     """The drills that run, what they say next, and what they may send."""
@@ -132,6 +136,9 @@ class DrillRoom:
         self._book.end_exercise(pen, one.id, f"the exercise has ended | 演练结束: {why}")
         for key in _keys(one):
             alarm = self._desk.live(key)
+            if alarm is not None and alarm.is_chattering:  # whoever heard that it chatters hears that it is over
+                self._desk.settle(pen, alarm, "the exercise has ended | 演练结束")
+                alarm = self._desk.live(key)
             if alarm is not None:
                 self._desk.step(pen, alarm, "supersede", "exercise_ended", f"{one.id} has ended | 演练结束",
                                 changes={"shelved_until_ms": None, "is_out_of_service": False, "suppressed_by": (),

@@ -11,23 +11,12 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final
 
-from citypulse.model import Actor, Alarm, Mute, Priority
+from citypulse.model import Actor, Alarm, AlarmTerms, CityConfig, Mute, Priority
 from citypulse.recurrence import OPEN_S_MAX, SERIES_S_MAX, instant_ms, local, starts, wrong_rule, zone_of
 
 from .texts import span
-from .workdays import is_workday
+from .workdays import is_workday, when_changed
 
-HOUR: Final = 3_600.0
-DAY: Final = 86_400.0
-SILENCE_S_MAX: Final[dict[Priority, float]] = {
-    # In all, extensions included, by the most serious level hidden. Our proposal: red within half a shift, the rest
-    # within the week in which somebody should have repaired the cause.
-    Priority.P1: 4 * HOUR,
-    Priority.P2: 24 * HOUR,
-    Priority.P3: 72 * HOUR,
-    Priority.P4: 7 * DAY,
-}
-WARN_S: Final = 600.0  # its end is announced so long before
 MUTES_MAX: Final = 500  # not over yet, at one time
 NAMES_MAX: Final = 50  # in one list of matchers
 MATCHERS: Final = ("rules", "domains", "areas", "sites", "scopes")
@@ -86,6 +75,9 @@ def _series(starts_ms: int, ends_ms: int, rrule: str, zone_name: str, duration_s
     return tuple(found)
 
 
+when_changed(_series.cache_clear)
+
+
 def open_at(mute: Mute, at_ms: int) -> Span | None:
     """Return the stretch in which the mute is open at an instant, or None."""
     found = spans(mute)
@@ -98,11 +90,25 @@ def next_open_ms(mute: Mute, after_ms: int) -> int | None:
     return next((start for start, _ in spans(mute) if start > after_ms), None)
 
 
-def warn_ms(stretch: Span) -> int | None:
-    """Return when the end of a stretch is to be announced; None for one too short for that."""
+def warn_ms(stretch: Span, lead_s: float) -> int | None:
+    """Return when the end of a stretch is to be announced, `lead_s` before; None for one too short for that."""
     start_ms, end_ms = stretch
-    at_ms = end_ms - round(WARN_S * 1000)
+    at_ms = end_ms - round(lead_s * 1000)
     return at_ms if at_ms > start_ms else None
+
+
+def terms_of(mute: Mute, config: CityConfig) -> AlarmTerms:
+    """Return what holds for the most serious alarms it may hide; the ceilings of gas, wherever it may reach gas."""
+    domains: list[set[str]] = []  # each matcher must match, so one that names no gas keeps all gas out
+    if mute.domains:
+        domains.append(set(mute.domains))
+    if mute.rules:
+        domains.append({rule.domain for rule in config.rules if rule.id in mute.rules})
+    if mute.sites:
+        domains.append({config.sites[name].domain for name in mute.sites if name in config.sites})
+    if mute.scopes:
+        domains.append({sensor.domain for sensor in config.sensors if sensor.id in mute.scopes} or {"gas"})
+    return config.alarms.terms("", "gas" if all("gas" in found for found in domains) else "", mute.at_most)
 
 
 def unfit_terms(data: dict[str, Any]) -> str:
@@ -150,8 +156,11 @@ def drafted(data: dict[str, Any], kind: str, *, number: str, actor: Actor, now_m
     )
 
 
-def wrong(mute: Mute) -> str:
-    """Return why this mute cannot be taken, all of it in one sentence; "" when it can. Formats, bounds and sense."""
+def wrong(mute: Mute, silence_s: float) -> str:
+    """Return why this mute cannot be taken, all of it in one sentence; "" when it can. Formats, bounds and sense.
+
+    `silence_s` is the longest a silence over its most serious level may last in all, extensions included.
+    """
     said = []
     if not any(getattr(mute, name) for name in MATCHERS):
         said.append(f"it must name what it hides: at least one of {', '.join(MATCHERS)}")
@@ -161,10 +170,9 @@ def wrong(mute: Mute) -> str:
         said.append("it must end after it starts")
     length_s = (mute.ends_ms - mute.starts_ms) / 1000
     if mute.kind == "silence":
-        most_s = SILENCE_S_MAX[mute.at_most]
-        if length_s > most_s:
+        if length_s > silence_s:
             level = mute.at_most.colour
-            said.append(f"a silence over {level} alarms lasts at most {span(most_s)}, not {span(length_s)}")
+            said.append(f"a silence over {level} alarms lasts at most {span(silence_s)}, not {span(length_s)}")
         if mute.rrule or mute.days or mute.duration_s:
             said.append("a silence does not recur; ask for a window")
     elif length_s > SERIES_S_MAX:

@@ -16,6 +16,7 @@ from citypulse.model import (
     SYSTEM,
     Actor,
     Alarm,
+    AlarmTerms,
     Answer,
     Command,
     Condition,
@@ -38,6 +39,7 @@ from .mutes import (
     next_open_ms,
     open_at,
     same_terms,
+    terms_of,
     unfit_terms,
     warn_ms,
     words,
@@ -199,7 +201,10 @@ class Muting:
     def _warn_at(self, mute: Mute) -> int | None:
         if mute.open_until_ms is None or mute.open_since_ms is None or mute.warned_ms == mute.open_until_ms:
             return None
-        return warn_ms((mute.open_since_ms, mute.open_until_ms))
+        return warn_ms((mute.open_since_ms, mute.open_until_ms), self._terms(mute).mute_warn_s)
+
+    def _terms(self, mute: Mute) -> AlarmTerms:
+        return terms_of(mute, self._atlas.config)
 
     def _warn(self, pen: Pen, mute: Mute) -> Mute:
         """Say that it ends soon: once for each end; of a recurring window only when it hides something."""
@@ -303,7 +308,7 @@ class Muting:
             return _no(command, "not_allowed", f"there are {MUTES_MAX} mutes already; cancel some first")
         if mute.ends_ms <= pen.now_ms:
             return _no(command, "bad_data", "ends_ms must lie ahead")
-        if said := wrong(mute) or _above(command.actor, mute):
+        if said := wrong(mute, self._terms(mute).silence_s) or _above(command.actor, mute):
             return _no(command, "forbidden" if said.startswith("to hide") else "bad_data", f"{kind}: {said}")
         mute = self._write(pen, mute, "created", f"{_why(command)}: {words(mute)}", actor=command.actor, is_new=True)
         self._look_at(pen, mute)
@@ -323,7 +328,7 @@ class Muting:
         if ends_ms <= mute.ends_ms:
             return _no(command, "bad_data", "an extension ends later; to end it sooner, cancel it")
         longer = replace(mute, ends_ms=ends_ms)
-        if said := wrong(longer) or _above(command.actor, mute):
+        if said := wrong(longer, self._terms(mute).silence_s) or _above(command.actor, mute):
             return _no(command, "forbidden" if said.startswith("to hide") else "bad_data", f"{mute.id}: {said}")
         changes: dict[str, Any] = {"ends_ms": ends_ms}
         stretch = open_at(longer, pen.now_ms)

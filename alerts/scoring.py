@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from citypulse.model import Alarm, Event, Exercise, Priority, Text, WorkOrder
+from citypulse.model import Alarm, CityConfig, Event, Exercise, OrderTemplate, Priority, Text, WorkOrder
 
-from .escalation import WAITS_S
-from .sla import LIMITS
+from .escalation import Escalation
+from .sla import limit_of
 from .workdays import WorkCalendar
 
-ACK_S: Final = 600.0  # where a level has no reminder: seen within ten minutes
+ACK_S: Final = 600.0  # where a chain has no later step: seen within ten minutes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Score:
     sheets: tuple[Sheet, ...]
 
 
-# step, name, kinds of event that take it, what it counts from, its clock in sla.LIMITS
+# step, name, kinds of event that take it, what it counts from, its clock (alerts.sla)
 ORDER_STEPS: Final[tuple[tuple[str, Text, tuple[str, ...], tuple[str, ...], str], ...]] = (
     ("dispatch", Text(zh="派遣", en="dispatched"), ("dispatched", "redispatched"), ("filed",), "T2"),
     ("accept", Text(zh="接单", en="accepted"), ("accepted",), ("dispatched",), "T3"),
@@ -70,17 +70,23 @@ def score(
     orders: Mapping[str, WorkOrder],
     events: Mapping[str, Sequence[Event]],
     now_ms: int,
-    zone: ZoneInfo,
+    config: CityConfig,
 ) -> Score:
-    """Score a drill. `events` are those of its alarms and orders by subject, in order; `now_ms` is now or its end."""
+    """Score a drill. `events` are those of its alarms and orders by subject, in order; `now_ms` is now or its end.
+
+    The limits are those a real one would have: of the order's template at its level, and of the alarm's chain.
+    """
     until_ms = exercise.ended_ms if exercise.ended_ms is not None else now_ms
-    calendar = WorkCalendar(zone)
+    calendar, chains = WorkCalendar(ZoneInfo(config.timezone)), Escalation(config)
     sheets = []
     for alarm in alarms:
-        marks = [_acknowledged(alarm, events.get(alarm.id, ()), exercise, until_ms)]
+        waits_ms = chains.plan_for(alarm.domain, alarm.area, alarm.peak_level).waits_ms
+        within_s = waits_ms[0] / 1000 if waits_ms else ACK_S
+        marks = [_acknowledged(alarm, events.get(alarm.id, ()), exercise, until_ms, within_s)]
         order = orders.get(alarm.order_id)
         if order is not None:
-            marks += _of_order(order, events.get(order.id, ()), exercise, until_ms, calendar)
+            template = config.templates.get(order.template)
+            marks += _of_order(order, template, events.get(order.id, ()), exercise, until_ms, calendar)
         sheets.append(Sheet(alarm=alarm.id, key=alarm.dedup_key.partition("|")[2], level=alarm.peak_level,
                             order=alarm.order_id, marks=tuple(marks)))  # fmt: skip
     seen: set[tuple[str, str]] = set()
@@ -96,9 +102,7 @@ def score(
                  sheets=tuple(sheets), **count)  # fmt: skip
 
 
-def _acknowledged(alarm: Alarm, events: Sequence[Event], exercise: Exercise, until_ms: int) -> Mark:
-    waits = WAITS_S[alarm.peak_level]
-    limit_s = float(waits[0]) if waits else ACK_S
+def _acknowledged(alarm: Alarm, events: Sequence[Event], exercise: Exercise, until_ms: int, limit_s: float) -> Mark:
     done = next((e for e in events if e.kind == "acknowledged"), None)
     took_s = None if done is None else (done.wall_ms - alarm.raised_wall_ms) / 1000
     spent_s = (until_ms - alarm.raised_wall_ms) / 1000
@@ -107,11 +111,16 @@ def _acknowledged(alarm: Alarm, events: Sequence[Event], exercise: Exercise, unt
 
 
 def _of_order(
-    order: WorkOrder, events: Sequence[Event], exercise: Exercise, until_ms: int, calendar: WorkCalendar
+    order: WorkOrder,
+    template: OrderTemplate | None,
+    events: Sequence[Event],
+    exercise: Exercise,
+    until_ms: int,
+    calendar: WorkCalendar,
 ) -> list[Mark]:
     marks = []
     for step, name, kinds, after, clock in ORDER_STEPS:
-        allowed = LIMITS[order.level][clock]
+        allowed = limit_of(template, order.level, clock)
         start = next((e for e in events if e.kind in after), None)
         done = next((e for e in events if e.kind in kinds), None)
 

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from citypulse.model import Alarm, Answer, Command, Condition, Priority
+from citypulse.model import Alarm, AlarmTerms, Answer, Command, Condition, Priority
 
 from .guards import missing
 from .lifecycle import ALARM_VERBS, LETTERS, AlarmVerb, alarm_verbs, letter
 from .pen import Pen
-from .shelves import SHELF_S_MAX, WARN_S
+from .texts import span
 
 UNDO_S: Final = 10.0  # an acknowledgement can be taken back this long (ux.md 1.5)
 
@@ -23,6 +23,10 @@ class Desk(Protocol):
     """What the verbs need of the desk."""
 
     alarms: dict[str, Alarm]
+
+    def terms(self, alarm: Alarm) -> AlarmTerms:
+        """Return what holds for this alarm now beside its limits."""
+        ...
 
     def step(self, pen: Pen, alarm: Alarm, event: str, kind: str, why: str, **more: Any) -> Alarm:
         """Move an alarm by the table and write it."""
@@ -50,7 +54,7 @@ class AlarmDesk:
             return _no(
                 command, None, "not_found", f"no open alarm {command.target!r}; one that has ended takes no {verb}"
             )
-        if no := _refusal(command, alarm, row, pen.now_ms):
+        if no := _refusal(command, alarm, row, self._desk.terms(alarm), pen.now_ms):
             return _no(command, alarm, *no)
         said = command.data.get("reason") or command.data.get("note") or row.name.en
         why = f"{command.actor.name} ({command.actor.role}): {said}"
@@ -59,7 +63,7 @@ class AlarmDesk:
         return Answer(command=command.id, ok=True, message=message, subject=new.id, allowed=alarm_verbs(new))
 
 
-def _refusal(command: Command, alarm: Alarm, row: AlarmVerb, now_ms: int) -> tuple[str, str] | None:
+def _refusal(command: Command, alarm: Alarm, row: AlarmVerb, terms: AlarmTerms, now_ms: int) -> tuple[str, str] | None:
     actor, at = command.actor, letter(alarm)
     head = f"Alarm {alarm.dedup_key} #{alarm.occurrence} is {at} ({LETTERS[at].en})"
     allowed = ", ".join(alarm_verbs(alarm, actor.role)) or "nothing"
@@ -79,16 +83,26 @@ def _refusal(command: Command, alarm: Alarm, row: AlarmVerb, now_ms: int) -> tup
         return "bad_data", f'{head}: "{row.verb}": {wrong}'
     if row.verb == "unacknowledge" and (alarm.acked_ms is None or now_ms - alarm.acked_ms > UNDO_S * 1000):
         return "not_allowed", f"{head}; an acknowledgement can be undone for {UNDO_S:.0f} s. Allowed now: {allowed}"
-    if row.verb == "shelve":
-        if alarm.domain == "gas" and alarm.level is Priority.P1:
-            return "not_allowed", f"{head}; a red gas alarm is never shelved. Allowed now: {allowed}"
-        longest_s = SHELF_S_MAX[alarm.level]
-        if not now_ms < command.data["until_ms"] <= now_ms + longest_s * 1000:
-            return "bad_data", (
-                f"{head}: until_ms must lie ahead, within {longest_s / 3600:.0f} h for {alarm.level.colour}"
-            )
+    if row.verb == "shelve" and (no := _no_shelf(command, alarm, terms, now_ms)):
+        code, said = no
+        return code, f"{head}; {said}. Allowed now: {allowed}"
     if row.verb == "out_of_service" and alarm.domain == "gas" and alarm.level is Priority.P1:
         return "not_allowed", f"{head}; a red gas alarm is never hidden. Allowed now: {allowed}"
+    return None
+
+
+def _no_shelf(command: Command, alarm: Alarm, terms: AlarmTerms, now_ms: int) -> tuple[str, str] | None:
+    """Return why this alarm may not be put on this shelf by this person; None when it may."""
+    colour = alarm.level.colour
+    if alarm.domain == "gas" and alarm.level is Priority.P1:
+        return "not_allowed", "a red gas alarm is never shelved"
+    if not terms.shelf_s:
+        return "not_allowed", f"{colour} alarms of {alarm.rule} are never shelved (`alarms:` in sensors.yaml)"
+    if command.actor.role not in terms.shelf_roles:
+        who = ", ".join(terms.shelf_roles) or "nobody"
+        return "forbidden", f"{colour} alarms of {alarm.rule} are shelved by {who}; you are {command.actor.role}"
+    if not now_ms < command.data["until_ms"] <= now_ms + terms.shelf_s * 1000:
+        return "bad_data", f"until_ms must lie ahead, within {span(terms.shelf_s)} for {colour}"
     return None
 
 
@@ -110,7 +124,7 @@ def _reset(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Al
 
 def _shelve(desk: Desk, pen: Pen, alarm: Alarm, command: Command, why: str) -> Alarm:
     until_ms = command.data["until_ms"]
-    is_short = until_ms - pen.now_ms <= WARN_S * 1000  # too short to announce its end
+    is_short = until_ms - pen.now_ms <= desk.terms(alarm).shelf_warn_s * 1000  # too short to announce its end
     pen.obsolete(alarm.id, f"shelved by {command.actor.name}")
     return desk.step(pen, alarm, "shelve", "shelved", why, actor=command.actor, data={"until_ms": until_ms},
                      changes={"shelved_until_ms": until_ms, "acked_by": "", "acked_ms": None,

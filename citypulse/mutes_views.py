@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from alerts.hindsight import DAYS, preview
 from alerts.lifecycle import mute_state
-from alerts.mutes import drafted, next_open_ms, unfit_terms, words, wrong
+from alerts.mutes import drafted, next_open_ms, terms_of, unfit_terms, words, wrong
 from alerts.scoring import score
 from citypulse.errors import CityError
 from citypulse.ledger import Ledger
-from citypulse.model import Actor, Exercise, Mute, Priority
+from citypulse.model import Actor, CityConfig, Exercise, Mute, Priority
 from citypulse.views import plain
 
 ALARMS_MAX = 50_000  # looked through by one preview; the answer says when there were more
@@ -39,7 +38,7 @@ def mutes(ledger: Ledger, *, with_past: bool, limit: int, now_ms: int) -> list[d
     return [mute_view(m, now_ms) for m in found]
 
 
-def would_hide(ledger: Ledger, data: dict[str, Any], *, who: Actor, zone: str, now_ms: int) -> dict[str, Any]:
+def would_hide(ledger: Ledger, data: dict[str, Any], *, who: Actor, config: CityConfig, now_ms: int) -> dict[str, Any]:
     """Return what a mute of these terms would have hidden in the last days. TermsError when they cannot be taken."""
     data = {"reason": "preview", **data}
     if isinstance(minutes := data.pop("minutes", None), int) and "ends_ms" not in data:
@@ -49,8 +48,8 @@ def would_hide(ledger: Ledger, data: dict[str, Any], *, who: Actor, zone: str, n
         data["ends_ms"] = now_ms + 3_600_000
     if said := unfit_terms(data):
         raise TermsError(said)
-    mute = drafted(data, kind, number="preview", actor=who, now_ms=now_ms, zone=zone)
-    if said := wrong(mute):
+    mute = drafted(data, kind, number="preview", actor=who, now_ms=now_ms, zone=config.timezone)
+    if said := wrong(mute, terms_of(mute, config).silence_s):
         raise TermsError(said)
     since_ms = now_ms - DAYS * 86_400_000
     alarms = ledger.alarms(state="all", since_ms=since_ms, limit=ALARMS_MAX)
@@ -91,7 +90,7 @@ def _exercise_view(one: Exercise) -> dict[str, Any]:
     return view | {"state": "running" if one.ended_ms is None else "ended"}
 
 
-def exercise(ledger: Ledger, number: str, *, zone: str, now_ms: int) -> dict[str, Any] | None:
+def exercise(ledger: Ledger, number: str, *, config: CityConfig, now_ms: int) -> dict[str, Any] | None:
     """Return one drill with its score, or None."""
     found = ledger.exercises(exercise_id=number, limit=1)
     if not found:
@@ -101,5 +100,5 @@ def exercise(ledger: Ledger, number: str, *, zone: str, now_ms: int) -> dict[str
     orders = {o.id: o for a in alarms if a.order_id and (o := ledger.order(a.order_id)) is not None}
     subjects = [*(a.id for a in alarms), *orders]
     events = {s: [row.event for row in ledger.events(subject=s, limit=10_000)] for s in subjects}
-    marks = score(one, alarms, orders, events, now_ms, ZoneInfo(zone))
+    marks = score(one, alarms, orders, events, now_ms, config)
     return _exercise_view(one) | {"score": plain(marks)}

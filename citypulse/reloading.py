@@ -18,7 +18,7 @@ import structlog
 from citypulse.config import Diagnostic, Extensions, Severity, inspect_city, load_city
 from citypulse.errors import CityError, ConfigError
 from citypulse.ledger import Ledger
-from citypulse.model import CityConfig
+from citypulse.model import CityConfig, Text
 from citypulse.turn import Turn
 
 APPLY_WAIT_S = 60.0  # the heart takes a new configuration within a second; longer means that it cannot commit
@@ -37,6 +37,7 @@ class Outcome:
     diagnostics: tuple[Diagnostic, ...] = ()
     alarms_changed: int = 0
     alarms_withdrawn: int = 0
+    terms: tuple[Text, ...] = ()  # what the `alarms:` section says otherwise than before
 
 
 class Reloader:
@@ -57,6 +58,7 @@ class Reloader:
         self._files = in_force().files
         self._read = self._seen = stamps_of(self._files)
         self.problem: tuple[str, str] | None = None
+        self.terms: tuple[Text, ...] = ()  # what the last change said otherwise of the alarms
         self.counts = {"applied": 0, "unchanged": 0, "refused": 0}
 
     def look(self) -> Outcome | None:
@@ -76,10 +78,11 @@ class Reloader:
         self._read = stamps_of(self._files)  # before reading: what is written meanwhile is found by the next look
         outcome = self._outcome()
         self.problem = outcome.problem
+        self.terms = outcome.terms if outcome.kind == "applied" else self.terms
         self.counts[outcome.kind] += 1
         if outcome.problem is None:
             log.info("config.reload", outcome=outcome.kind, asked_by=asked_by, alarms_changed=outcome.alarms_changed,
-                     alarms_withdrawn=outcome.alarms_withdrawn)  # fmt: skip
+                     alarms_withdrawn=outcome.alarms_withdrawn, terms=[line.en for line in outcome.terms])  # fmt: skip
         else:
             for found in outcome.diagnostics:
                 log.error("config.problem", where=f"{found.file}:{found.line}:{found.col}", code=found.code,
@@ -102,7 +105,8 @@ class Reloader:
             zh = f"新配置未能生效, 仍按旧配置运行: {why}"
             en = f"the new configuration could not take over: {why}; the old one stays in force"
             return Outcome(kind="refused", problem=(zh, en))
-        return Outcome(kind="applied", alarms_changed=done.changed, alarms_withdrawn=done.withdrawn)
+        return Outcome(kind="applied", alarms_changed=done.changed, alarms_withdrawn=done.withdrawn,
+                       terms=done.terms)  # fmt: skip
 
     def _watch(self, files: tuple[str, ...]) -> None:
         if files != self._files:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from alerts.chatter import QUIET_S
 from alerts.lifecycle import letter
 from citypulse.model import Condition, TransitionKind
+from citypulse.model.terms import BUILT_IN
 from tests.alerts.cast import DUTY, ORANGE, RED, RULES, YELLOW, World, city
 
 KEY = "flood-depth|mill.depth"
@@ -38,7 +38,7 @@ def test_the_third_raise_within_a_minute_is_told_as_chatter_and_nothing_after_it
     assert "抖动" in [n for n in world.ledger.notices if n.subject == alarm.id][-1].title
     assert world.kinds(alarm.id).count("raised_again") == 17
     assert world.kinds(alarm.id).count("cleared") == 18
-    world.wait(QUIET_S[""] + 10)
+    world.wait(BUILT_IN.quiet_s + 10)
     assert told(world)[-1] == "cleared", "the last recovery is never the one that is left out"
     assert told(world).count("cleared") == 3
     assert not world.alarm().is_chattering
@@ -48,7 +48,7 @@ def test_what_is_in_alarm_when_it_settles_is_told_so_and_its_own_end_later():
     world = World()
     flutter(world, 4)
     world.raises(level=YELLOW)
-    world.wait(QUIET_S[""])
+    world.wait(BUILT_IN.quiet_s)
     assert told(world)[-1] == "raised"
     assert letter(world.alarm()) == "B"
     world.clears()
@@ -120,7 +120,7 @@ def test_a_restart_amid_chatter_changes_nothing():
             world.clears()
             if world is shaken and n % 2:
                 world.restart()
-        world.wait(QUIET_S[""])
+        world.wait(BUILT_IN.quiet_s)
     assert calm.ledger.events == shaken.ledger.events
     assert calm.ledger.notices == shaken.ledger.notices
 
@@ -137,7 +137,7 @@ def test_chatter_behind_a_shelf_is_told_when_it_comes_out():
     world.tick(world.change(TransitionKind.RAISE, level=YELLOW))
     assert told(world)[before:] == ["raised"]
     world.clears()
-    world.wait(QUIET_S[""])
+    world.wait(BUILT_IN.quiet_s)
     assert told(world)[-1] == "cleared"
 
 

@@ -35,6 +35,7 @@ class Waits:
     may_wait: bool = False
     digest: str = ""
     domain: str = ""
+    drill: str = ""
 
 
 WAITING = st.lists(
@@ -47,6 +48,7 @@ WAITING = st.lists(
         may_wait=st.booleans(),
         digest=st.sampled_from(["", "", "", "k1", "k2"]),
         domain=st.sampled_from(["", "gas", "flood"]),
+        drill=st.sampled_from(["", "", '["log"]', '["log","mail"]']),
     ),
     max_size=60,
 )
@@ -79,6 +81,8 @@ def test_red_and_gas_always_go_alone_and_first_and_nothing_goes_twice(rows, room
         assert len(alone) == min(len(urgent), room)
     for s in chosen:
         assert len({waiting[i].target for i in s.ids}) == 1, "one message, one target"
+        if not s.key:
+            assert len({waiting[i].drill for i in s.ids}) == 1, "a drill shares no message with what is real"
         assert {waiting[i].digest for i in s.ids} == {s.key}, "what was tried together stays together"
 
 

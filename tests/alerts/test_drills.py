@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from zoneinfo import ZoneInfo
 
 from alerts.kpi import courses, of_alarms
 from alerts.scoring import score
@@ -141,9 +140,7 @@ def test_a_drill_is_scored_step_by_step():
         ledger = world.ledger
         alarms = [a for a in ledger.alarms.values() if a.exercise == number]
         by_subject = {s: [e for e in ledger.events if e.subject == s] for s in (*ledger.alarms, *ledger.orders)}
-        return score(
-            ledger.exercises[number], alarms, ledger.orders, by_subject, world.now_ms, ZoneInfo("Asia/Shanghai")
-        )
+        return score(ledger.exercises[number], alarms, ledger.orders, by_subject, world.now_ms, world.config)
 
     found = sheet()
     verdicts = {m.step: m.verdict for m in found.sheets[0].marks}

@@ -8,11 +8,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alerts.chatter import QUIET_S
 from alerts.lifecycle import is_retained, letter
 from alerts.mutes import may_hide, spans
-from alerts.shelves import SHELF_S_MAX
 from citypulse.model import Condition, NoticeKind, Priority, TransitionKind
+from citypulse.model.terms import BUILT_IN
 from tests.alerts.cast import LEAD, RULES, World, city
 from tests.alerts.test_desk_properties import POINT, STEP, play
 
@@ -90,7 +89,7 @@ def _check_alarm(world: World, alarm: Any, events: list[Any]) -> None:
             if alarm.condition is Condition.NORMAL:
                 assert kinds[-1] is not NoticeKind.RAISED, "its end is what they hear last"
     if alarm.shelved_until_ms is not None:  # I9
-        longest_ms = max(SHELF_S_MAX.values()) * 1000
+        longest_ms = BUILT_IN.shelf_s * 1000
         assert world.now_ms < alarm.shelved_until_ms <= world.now_ms + longest_ms
     for cause in alarm.suppressed_by:
         mute = world.ledger.mutes.get(cause)
@@ -119,7 +118,7 @@ def test_the_invariants_hold_with_mutes_and_chatter(history):
     for step in history:
         move(world, step)
         check(world)
-    world.wait(QUIET_S[""] + 12 * 86_400)  # everything that hides or holds back has ended by now
+    world.wait(BUILT_IN.quiet_s + 12 * 86_400)  # everything that hides or holds back has ended by now
     world.wait(1)
     check(world)
     assert all(m.is_over for m in world.ledger.mutes.values())

@@ -170,7 +170,7 @@ class Watched:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
-        if name not in {"take", "obsolete", "delivered", "retry", "put_back", "hand_over", "failed", "give_up", "put"}:
+        if name not in {"take", "obsolete", "delivered", "retry", "put_back", "hand_over", "failed", "give_up", "put", "part"}:
             return found
 
         def told(*args: Any, **kwargs: Any) -> Any:
