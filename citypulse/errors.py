@@ -57,12 +57,15 @@ class DeliveryError(CityError):
         provider_code: str = "",
         wait_s: float = 0.0,
         may_be_taken: bool | None = None,
+        is_of_target: bool = False,
     ) -> None:
         """`provider_code` is the provider's own answer, kept as evidence.
 
         `wait_s`: how long the provider wants to be left alone · `may_be_taken`: whether it may have been taken all the
-        same (no answer in time, a server error), so that its end has to be told too; by default when not permanent.
+        same (no answer in time, a server error), so that its end has to be told too; by default when not permanent ·
+        `is_of_target`: whom it was for is at fault (a wrong number, nobody answers), not the channel.
         """
+        self.is_of_target = is_of_target
         self.wait_s = wait_s
         self.may_be_taken = not permanent if may_be_taken is None else may_be_taken
         self.permanent = permanent

@@ -69,6 +69,13 @@ def gather(
         "id": number,
         "gathered_at": iso(now_ms),
         "city": plain(config.name) if config is not None else None,
+        "places": {
+            s: plain(config.sites[s].name)
+            for s in dict.fromkeys([*(a.site for a in alarms), *(o.asset for o in orders)])
+            if s in config.sites
+        }
+        if config is not None
+        else {},
         "timezone": config.timezone if config is not None else "UTC",
         "configuration": config.fingerprint if config is not None else "",
         "began_at": iso(began_ms),

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from citypulse.event_words import event_words, state_words
 from citypulse.model import Priority
 from rules.report_style import STYLE
 from rules.report_svg import Band, Line, Plot, draw
@@ -21,10 +22,16 @@ MORE: Final = """
 .told td:nth-child(5){white-space:nowrap}code,pre{font:12px/1.45 ui-monospace,"SF Mono",Menlo,Consolas,monospace}
 pre{background:#f4f6f8;padding:.6rem .8rem;overflow-x:auto;white-space:pre-wrap}
 td code{color:var(--soft)}
-img{max-width:100%;max-height:24rem}.whole{color:#1b6e3c}.broken{color:#c1121f;font-weight:600}
+img{max-width:100%;max-height:24rem}.whole{color:var(--ink)}.p1,.p2,.p3,.p4{white-space:nowrap}.broken{color:#c1121f;font-weight:600}
 .seq{color:var(--soft);font-size:.8rem}details summary{cursor:pointer}
 @media(max-width:40rem){body{margin:1rem auto}table{font-size:.8rem}th,td{padding:.25rem .3rem}.seq,.hash{display:none}}
 """
+MARKS: Final = {  # shape and digit: a grey print says the same
+    Priority.P1: "⬣1",
+    Priority.P2: "▲2",
+    Priority.P3: "◆3",
+    Priority.P4: "●4",
+}
 STATES: Final = {
     "pending": "待发 waiting",
     "leased": "发送中 being sent",
@@ -32,6 +39,7 @@ STATES: Final = {
     "failed": "被拒 refused",
     "dead": "放弃 given up",
     "obsolete": "无需发送 no longer wanted",
+    "split": "逐人发送 told to each",
 }
 
 
@@ -46,7 +54,7 @@ def page(piece: dict[str, Any]) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
         f"<title>{escape(title)}</title><style>{STYLE}{MORE}</style></head><body>",
         f'<p class="eyebrow">{escape(_both(piece["city"]))} · 事件档案 evidence for one incident</p>',
-        f"<h1>{escape(_headline(alarms, orders))}<small>{escape(piece['id'])} · {span}</small></h1>",
+        f"<h1>{escape(_headline(piece))}<small>{escape(piece['id'])} · {span}</small></h1>",
         _integrity(piece["chain"]),
         *_pictures(piece, clock),
         *_alarm_tables(alarms, clock),
@@ -98,11 +106,16 @@ def _both(text: dict[str, str] | None) -> str:
     return "城脉 citypulse" if text is None else f"{text['zh']} {text['en']}"
 
 
-def _headline(alarms: Sequence[dict[str, Any]], orders: Sequence[dict[str, Any]]) -> str:
+def _headline(piece: dict[str, Any]) -> str:
+    """Say how bad, where and what."""
+    alarms, orders = piece["alarms"], piece["orders"]
+    subject = min(alarms, key=lambda a: (a["peak_level"], a["raised_wall_ms"])) if alarms else orders[0]
+    place = piece.get("places", {}).get(subject["site"] if alarms else subject["asset"])
+    where = f"{place['zh']} {place['en']} · " if place else ""
     if alarms:
-        worst = min(alarms, key=lambda a: (a["peak_level"], a["raised_wall_ms"]))
-        return f"{Priority(worst['peak_level']).colour_zh}色告警 {worst['because_zh'].partition(';规则')[0]}"
-    return f"工单 {orders[0]['id']} {orders[0]['note']}" if orders else "—"
+        level = Priority(subject["peak_level"])
+        return f"{MARKS[level]} {level.colour_zh}色告警 {where}{subject['because_zh'].partition(';规则')[0]}"
+    return f"工单 {subject['id']} {where}{subject['note']}"
 
 
 def _integrity(chain: dict[str, Any]) -> str:
@@ -157,7 +170,8 @@ def _pictures(piece: dict[str, Any], clock: Callable[[int], str]) -> Iterable[st
 
 
 def _level(level: int, name: str) -> str:
-    return f'<span class="p{level}">{Priority(level).colour_zh} {escape(name)}</span>'
+    mark = f"{MARKS[Priority(level)]} {Priority(level).colour_zh} {escape(name)}"
+    return f'<span class="p{level}">{mark}</span>'
 
 
 def _alarm_tables(alarms: Sequence[dict[str, Any]], clock: Callable[[int], str]) -> Iterable[str]:
@@ -199,7 +213,7 @@ def _order_tables(orders: Sequence[dict[str, Any]], clock: Callable[[int], str])
         (
             (
                 f"{escape(o['id'])}{' · 演练 exercise' if o['is_exercise'] else ''}",
-                escape(o["state"]),
+                escape(state_words(o["state"])),
                 _level(o["level"], o["colour"]),
                 f"{escape(o['team'])}<br>{escape(o['unit'])}",
                 clock(o["opened_ms"]),
@@ -278,7 +292,7 @@ def _record(lines: Sequence[dict[str, Any]], clock: Callable[[int], str]) -> Ite
             (
                 f"{clock(e['wall_ms'])}<br><span class='seq'>#{e['seq']}</span>",
                 escape(e["subject"] if e["subject_kind"] == "order" else e["subject"][:8]),
-                escape(e["kind"]),
+                escape(event_words(e["kind"], e["subject_kind"])),
                 f"{escape(e['actor'])}<br><span class='cap'>{escape(e['actor_role'])}</span>",
                 escape(e["because"]),
                 f"<code class='hash' title='{e['hash']}'>{e['hash'][:12]}</code>",

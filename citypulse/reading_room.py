@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +12,19 @@ from alerts.groups import situations
 from alerts.lifecycle import alarm_verbs, letter
 from alerts.order_table import order_verbs
 from alerts.replay import clocks_view
+from citypulse.contacts import contacts_of
+from citypulse.hiding_views import with_hiding
 from citypulse.ledger import Ledger
-from citypulse.model import OrderState, Text
+from citypulse.model import Actor, OrderState, Text
 from citypulse.situation_views import situations_view
 from citypulse.views import alarm_view, event_view, order_view, plain
 
 SITUATION_ALARMS_MAX = 20_000  # more open alarms than that are one situation: the city
+FAR_MS = 4_102_444_800_000  # the year 2100
+_TIMEZONE = re.compile(r"^\s+timezone:\s*[\"']?([A-Za-z][\w/+-]*)", re.MULTILINE)
 ORDER_EVENTS_MAX = 100_000  # of one order: a lamp or a step each
+CONTACT_SHOWN_MS = 60_000  # after the look was recorded; asking again leaves a line of its own
+CONTACT_LOOKS = 200  # newest lines of one order that are searched for it
 PAYLOAD_SHOWN = 2_000  # characters of a dead letter's payload that a list shows
 
 
@@ -38,6 +45,13 @@ class ReadingRoom:
         finally:
             ledger.close()
 
+    def timezone(self) -> str:
+        """Return the time zone of the newest configuration that was in force, or UTC: how people are told times."""
+        for text in self._ledger.config_files(self._ledger.config_at(FAR_MS)).values():
+            if found := _TIMEZONE.search(text):
+                return found[1]
+        return "UTC"
+
     def alarms(self, *, open_only: bool, limit: int, domain: str, since_ms: int | None) -> list[dict[str, Any]]:
         """Return alarms that still need eyes, or all, most serious and newest first."""
         found = self._ledger.alarms(
@@ -47,12 +61,14 @@ class ReadingRoom:
             limit=limit,
             serious_first=True,
         )
-        return [alarm_view(a, isa=letter(a), allowed=alarm_verbs(a)) for a in found]
+        return with_hiding(self._ledger, [(a, alarm_view(a, isa=letter(a), allowed=alarm_verbs(a))) for a in found])
 
     def alarm(self, alarm_id: str) -> dict[str, Any] | None:
-        """Return one alarm, or None."""
+        """Return one alarm with what it hides and what hides it, or None."""
         found = self._ledger.alarm(alarm_id)
-        return None if found is None else alarm_view(found, isa=letter(found), allowed=alarm_verbs(found))
+        if found is None:
+            return None
+        return with_hiding(self._ledger, [(found, alarm_view(found, isa=letter(found), allowed=alarm_verbs(found)))])[0]
 
     def situations(
         self,
@@ -90,6 +106,20 @@ class ReadingRoom:
         at_ms = now_ms if now_ms is not None else events[-1].wall_ms if events else found.state_ms
         view = order_view(found, allowed=order_verbs(found.state, found.level, kind=found.kind))
         return view | {"sla": clocks_view(events, at_ms) if events else None}
+
+    def contacts(self, order_id: str, who: Actor, *, now_ms: int) -> list[str]:
+        """Return an order's contacts to somebody who has just asked the heart (`order.contact`); else nothing.
+
+        Every other view masks them. The record holds who looked: without that line there is nothing to see.
+        """
+        found = self._ledger.order(order_id)
+        rows = self._ledger.events(subject=order_id, limit=CONTACT_LOOKS, newest=True)
+        since_ms = now_ms - CONTACT_SHOWN_MS
+        is_on_record = any(
+            row.event.kind == "contact_seen" and row.event.actor == who.name and row.event.wall_ms >= since_ms
+            for row in rows
+        )
+        return contacts_of(found.data) if found is not None and is_on_record else []
 
     def events(self, *, subject: str, after_seq: int, limit: int) -> list[dict[str, Any]]:
         """Return lines of the record in order, with their hashes."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from alerts.coverage import Coverage, Gap, coverage
 from alerts.rota import Roster
 from alerts.standins import EVENTS_MAX, StandIns, subject_of
-from citypulse.clock import iso
+from citypulse.clock import iso, utc
 from citypulse.ledger import Ledger
 from citypulse.model import SYSTEM, CityConfig, Command, Text
 
@@ -123,7 +124,7 @@ def gap_command(found: dict[str, Any], config: CityConfig, now_ms: int) -> Comma
         "why": first["why"][:300],
         "cure": first["cure"][:300],
     }
-    day = iso(now_ms)[:10]
+    day = utc(now_ms).astimezone(ZoneInfo(config.timezone)).date().isoformat()
     return Command(id=f"coverage-{day}", verb="rota.gap", target=team, actor=SYSTEM, at_ms=now_ms, data=data)
 
 

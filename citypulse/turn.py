@@ -27,6 +27,7 @@ from citypulse.model import (
     Transition,
     TransitionKind,
 )
+from citypulse.terms_changed import changed_terms, note_terms
 from ingest.gateways import Gateways
 from ingest.intake import Intake
 from ingest.qc.controller import QualityControl
@@ -79,6 +80,7 @@ class Turn:
     transitions: tuple[Transition, ...]
     changed: int  # standing alarms whose rule is another one now
     withdrawn: int  # of them: those that end
+    terms: tuple[Text, ...] = ()  # what the `alarms:` section says otherwise than before
 
 
 def turn(
@@ -110,6 +112,8 @@ def turn(
         if is_ended:
             what = "no rule" if rule is None else f"no limit of rule {rule.version} ({rule.origin})"
             withdrawn[new.id] = f"配置变更, 规则不再成立, 撤销 | withdrawn: {what} raises it any more"
+    if before is not None and before.alarms != regime.config.alarms:
+        alarms = [note_terms(pen, alarm, before.alarms, regime.config.alarms) for alarm in alarms]
     desk = Desk(regime.config, regime.table, _with_alarms(opening, alarms))
     desk.withdraw(withdrawn)
     if state is not None:
@@ -121,6 +125,7 @@ def turn(
         transitions=tuple(_missing(regime.engine, desk, now_ms)),
         changed=len(pen.effects.events),
         withdrawn=len(withdrawn),
+        terms=() if before is None else changed_terms(before.alarms, regime.config),
     )
 
 

@@ -32,6 +32,7 @@ from citypulse.rota_views import coverage_view, rota_view, stand_ins_of
 from citypulse.store import ReadingStore
 from citypulse.store.sink import Sink
 from citypulse.views import plain
+from citypulse.watchdog import no_way_out
 from citypulse.why import HISTORY_S, why_then, why_view
 from ingest.deadletter import replay_message
 from ingest.inbox import Inbox
@@ -101,10 +102,17 @@ class Window:
         health = examine(self._service)
         problem = self._service.reloader.problem if self._service.reloader is not None else None
         counts = self._service.reloader.counts if self._service.reloader is not None else {}
+        changed = self._service.reloader.terms if self._service.reloader is not None else ()
+        terms = [{"zh": line.zh, "en": line.en} for line in changed]
+        mute = no_way_out(self._service.config, self._service.deliverer.health)
+        more = tuple(p for p in (problem, mute) if p)
         return replace(
             health,
-            problems=(*health.problems, problem) if problem else health.problems,
-            facts=health.facts | {"config": self._service.config.fingerprint[:12], "config_reloads": dict(counts)},
+            is_ready=health.is_ready and mute is None,
+            is_mute=mute is not None,
+            problems=(*health.problems, *more),
+            facts=health.facts
+            | {"config": self._service.config.fingerprint[:12], "config_reloads": dict(counts), "config_terms": terms},
         )
 
     def actor_of(self, token: str) -> Actor | None:
@@ -235,6 +243,10 @@ class Window:
         """See ReadingRoom.order."""
         return self._service.room.order(order_id, now_ms=self.now_ms())
 
+    def contacts(self, order_id: str, who: Actor) -> list[str]:
+        """See ReadingRoom.contacts."""
+        return self._service.room.contacts(order_id, who, now_ms=self.now_ms())
+
     def events(self, **query: Any) -> list[dict[str, Any]]:
         """See ReadingRoom.events."""
         return self._service.room.events(**query)
@@ -256,9 +268,7 @@ class Window:
     def preview_mute(self, data: dict[str, Any], who: Actor) -> dict[str, Any]:
         """Return what a mute of these terms would have hidden."""
         now_ms = self._service.clock.now_ms()
-        return mutes_views.would_hide(
-            self._service.ledger, data, who=who, zone=self._service.config.timezone, now_ms=now_ms
-        )
+        return mutes_views.would_hide(self._service.ledger, data, who=who, config=self._service.config, now_ms=now_ms)
 
     def exercises(self, *, limit: int) -> list[dict[str, Any]]:
         """Return drills, newest first."""
@@ -267,7 +277,7 @@ class Window:
     def exercise(self, number: str) -> dict[str, Any] | None:
         """Return one drill with its score."""
         return mutes_views.exercise(
-            self._service.ledger, number, zone=self._service.config.timezone, now_ms=self._service.clock.now_ms()
+            self._service.ledger, number, config=self._service.config, now_ms=self._service.clock.now_ms()
         )
 
     def notices(self, **query: Any) -> list[dict[str, Any]]:

@@ -119,7 +119,8 @@ def _range(plot: Plot) -> tuple[float, float]:
     there = plot.value[np.isfinite(plot.value)]
     low, high = (float(there.min()), float(there.max())) if len(there) else (0.0, 1.0)
     reach = max(high - low, abs(high) * 0.1, 1e-9)
-    near = [ln.value for ln in plot.lines if low - reach <= ln.value <= high + reach]
+    raised = {band.level for band in plot.bands}  # the limit that was crossed is always seen
+    near = [ln.value for ln in plot.lines if ln.level in raised or low - reach <= ln.value <= high + reach]
     low, high = min([low, *near]), max([high, *near])
     pad = 0.06 * max(high - low, abs(high) * 0.01, 1e-9)
     return low - pad, high + pad

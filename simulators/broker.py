@@ -87,7 +87,10 @@ class DemoBroker:
         )
         conf.write_text("\n".join(lines) + "\n")
         self._process = subprocess.Popen(
-            [binary, "-c", str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [binary, "-c", str(conf)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C in a terminal goes to the whole group: the broker must outlive the last messages
         )
 
     def _run_amqtt(self) -> None:

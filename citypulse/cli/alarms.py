@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .show import data_option, finish, json_option, level_text, print_json, print_table
+from .named import SHOWN
+from .show import cut_note, data_option, finish, json_option, level_text, local, print_json, print_table
+
+DOMAINS = ("water", "road", "gas", "flood")
 
 
 @click.group(invoke_without_command=True)
 @data_option
 @json_option
 @click.option("--all", "show_all", is_flag=True, help="Also those that have ended")
-@click.option("--domain", default="", help="water, road, gas or flood")
+@click.option(
+    "--domain", default="", type=click.Choice(["", *DOMAINS]), metavar="DOMAIN", help="water, road, gas or flood"
+)
 @click.option("--limit", default=200, show_default=True, type=click.IntRange(1, 100_000))
 @click.option("--grouped", is_flag=True, help="As situations: by cause, asset and area, worst first")
 @click.pass_context
 def command(
-    ctx: click.Context, data_dir: Path, as_json: bool, show_all: bool, domain: str, limit: int, grouped: bool
+    ctx: click.Context, data_dir: Path, as_json: bool, show_all: bool, domain: str | None, limit: int, grouped: bool
 ) -> None:
     """List alarms, most serious and newest first."""
     if ctx.invoked_subcommand is not None:
@@ -32,7 +38,8 @@ def command(
         show(data_dir, as_json=as_json, limit=limit)
         return
     with ReadingRoom.beside(data_dir) as room:
-        rows = room.alarms(open_only=not show_all, limit=limit, domain=domain, since_ms=None)
+        rows = room.alarms(open_only=not show_all, limit=limit, domain=domain or "", since_ms=None)
+        zone = room.timezone()
     if as_json:
         print_json(rows)
         return
@@ -43,15 +50,47 @@ def command(
                 level_text(a["level"]),
                 a["isa"] + (" stale" if a["quality"] == "stale" else ""),
                 a["scope"],
-                a["because_zh"],
-                a["raised_at"],
+                a["because_zh"].partition(";规则")[0] if sys.stdout.isatty() else a["because_zh"],
+                local(a["raised_ms"], zone),
                 a["order_id"],
-                a["id"],
+                a["id"][:SHOWN] if sys.stdout.isatty() else a["id"],
             )
             for a in rows
         ),
         empty="没有需要处理的告警 no alarm needs you",
     )
+    cut_note(len(rows), limit)
+
+
+@command.command()
+@click.argument("alarm_id")
+@data_option
+@json_option
+def show(alarm_id: str, data_dir: Path, as_json: bool) -> None:
+    """Show one alarm: why, how bad it has been, what may be done, what hides it and what it hides."""
+    from citypulse.reading_room import ReadingRoom
+
+    with ReadingRoom.beside(data_dir) as room:
+        alarm = room.alarm(alarm_id)
+    if alarm is None:
+        click.echo(f"没有此告警 no alarm {alarm_id}", err=True)
+        raise click.exceptions.Exit(1)
+    if as_json:
+        print_json(alarm)
+        return
+    worst = "–" if alarm["peak_value"] is None else f"{alarm['peak_value']:g}"
+    click.echo(f"{alarm['id']}  {alarm['colour']}  {alarm['isa']}  {alarm['scope']}  {alarm['rule']}")
+    click.echo(f"{alarm['because_zh']}\n{alarm['because_en']}")
+    click.echo(f"最严重 worst: {alarm['peak_colour']}, {worst} · 规则 rule {alarm['rule_origin']}")
+    click.echo(f"可做 allowed: {', '.join(alarm['allowed']) or '–'} · 工单 order: {alarm['order_id'] or '–'}")
+    for by in alarm["hidden_by"]:
+        click.echo(f"被隐藏 hidden by {by['kind']} {by['cause']}")
+    if alarm["hides_count"]:
+        print_table(
+            ("级别 level", "隐藏的告警 hides", "规则 rule", "原因 because", "id"),
+            ((level_text(a["level"]), a["scope"], a["rule"], a["because"]["zh"], a["id"]) for a in alarm["hides"]),
+            empty="",
+        )
 
 
 @command.command()
@@ -65,20 +104,25 @@ def events(data_dir: Path, as_json: bool, subject: str, limit: int) -> None:
 
     with ReadingRoom.beside(data_dir) as room:
         rows = room.events(subject=subject, after_seq=0, limit=limit)
+        zone = room.timezone()
     if as_json:
         print_json(rows)
         return
     print_table(
         ("seq", "时间 time", "主体 subject", "步骤 step", "谁 who", "原因 because"),
-        ((e["seq"], e["event_at"], e["subject"], e["kind"], e["actor"], e["because"]) for e in rows),
+        ((e["seq"], local(e["event_ms"], zone), e["subject"], e["kind"], e["actor"], e["because"]) for e in rows),
         empty="记录为空 the record is empty",
     )
 
 
 def _change(data_dir: Path, verb: str, alarm_id: str, data: dict[str, Any], *, as_json: bool) -> None:
-    from .client import Client
+    from urllib.parse import quote
 
-    finish(Client.of(data_dir).post(f"/api/v1/alarms/{alarm_id}/{verb}", data), as_json=as_json)
+    from .client import Client
+    from .named import alarm_id as meant
+
+    number = quote(meant(data_dir, alarm_id), safe="")
+    finish(Client.of(data_dir).post(f"/api/v1/alarms/{number}/{verb}", data), as_json=as_json)
 
 
 @command.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rules.report import Part, Report
 
 ROWS_SHOWN = 15
+SWITCH_S = 0.0002
 BLOCKS = "▁▂▃▄▅▆▇█"
 DAYS_SHOWN = 60
 
@@ -80,53 +82,61 @@ def command(
     Readings are files (CSV sensor,time,value[,quality], gzip allowed, or Parquet) or a service's store. Exit 1 when an
     alarm budget is exceeded.
     """
-    from citypulse.app import extensions
-    from citypulse.backtest_report import LocalTime, as_dict, build, write_alarms
-    from citypulse.backtesting import backtest
-    from citypulse.checkpoint import Checkpoint
-    from citypulse.config import load_city
-    from citypulse.scores import ScoreFile
-    from rules.budget import Budget
-    from rules.report import page
-    from rules.whatif import select
-
-    known = extensions()
-    config = load_city(config_path, known)
-    old = None if against_path is None else load_city(against_path, known)
-    configs = [config] if old is None else [config, old]
-    flood = budget["budget_flood"]
-    bounds = Budget(
-        per_10min=budget["budget_per_10min"],
-        peak_10min=budget["budget_peak"],
-        flood_share=None if flood is None else flood / 100,
-        per_day=budget["budget_per_day"],
-        chattering=budget["budget_chattering"],
-        standing=budget["budget_standing"],
-        missed=budget["budget_missed"],
-    )
-    labels = None if labels_path is None else labels_in(labels_path, configs)
-    if bounds.missed is not None and labels is None:
-        raise click.UsageError("--budget-missed needs --labels")
-    if which == "changed" and old is None:
+    if which == "changed" and against_path is None:
         raise click.UsageError("--rules changed needs --against: changed since what?")
-    asks_of_all = alarms_path or scores_path or labels_path or bounds != Budget() or config.budget
-    selection = None
-    if old is not None and (which or ("all" if asks_of_all else "changed")) == "changed":
-        selection = select(config, old)
-        configs = [selection.new, selection.old]
+    if budget["budget_missed"] is not None and labels_path is None:
+        raise click.UsageError("--budget-missed needs --labels")
     if checkpoint_path is None and alarms_path is not None and scores_path is None:
         checkpoint_path = alarms_path.with_name(alarms_path.name + ".checkpoint")
     if resume and checkpoint_path is None:
         raise click.UsageError("--resume needs --checkpoint or --alarms: they say where the checkpoint is")
     if checkpoint_path is not None and scores_path is not None:
         raise click.UsageError("--scores is written as it goes and cannot be resumed: leave out --checkpoint")
-    with opened((*files, *more), data_dir, store_text, since_ms=since_ms, until_ms=until_ms) as (recorded, source):
-        question = [recorded.identity(), *(c.fingerprint for c in configs), "all" if selection is None else "changed"]
+    from .quickstart import quick_start
+
+    with ExitStack() as stack:
+        recorded, source = stack.enter_context(
+            # Read on the other processor while this one loads the engine and the configuration.
+            opened((*files, *more), data_dir, store_text, since_ms=since_ms, until_ms=until_ms, early=True)
+        )
+        with quick_start():
+            from citypulse.app import laid_out_once
+            from citypulse.backtest_report import LocalTime, as_dict, build, write_alarms
+            from citypulse.backtesting import backtest
+            from citypulse.checkpoint import Checkpoint
+            from citypulse.config import load_city
+            from citypulse.scores import ScoreFile
+            from rules.budget import Budget
+            from rules.report import page
+            from rules.whatif import select
+        sys.setswitchinterval(SWITCH_S)  # the compiled loops come back for the interpreter thousands of times
+        paths = [config_path] if against_path is None else [config_path, against_path]
+        known = stack.enter_context(laid_out_once(*paths))
+        configs = [load_city(path, known) for path in paths]
+        config = configs[0]
+        labels = None if labels_path is None else labels_in(labels_path, configs)
+        flood = budget["budget_flood"]
+        bounds = Budget(
+            per_10min=budget["budget_per_10min"],
+            peak_10min=budget["budget_peak"],
+            flood_share=None if flood is None else flood / 100,
+            per_day=budget["budget_per_day"],
+            chattering=budget["budget_chattering"],
+            standing=budget["budget_standing"],
+            missed=budget["budget_missed"],
+        )
+        asks_of_all = alarms_path or scores_path or labels_path or bounds != Budget() or config.budget
+        selection = None
+        if len(configs) > 1 and (which or ("all" if asks_of_all else "changed")) == "changed":
+            selection = select(*configs)
+            configs = [selection.new, selection.old]
         checkpoint = None
         if checkpoint_path is not None:
+            everything = "all" if selection is None else "changed"
+            question = [recorded.identity(), *(c.fingerprint for c in configs), everything]
             checkpoint = Checkpoint(checkpoint_path, "\n".join(question), goes_on=resume)
-        with progress("回测 backtest") as show, ExitStack() as stack:
-            scores = None if scores_path is None else stack.enter_context(ScoreFile(scores_path))
+        with progress("回测 backtest") as show, ExitStack() as files_open:
+            scores = None if scores_path is None else files_open.enter_context(ScoreFile(scores_path))
             span, outcomes, history = backtest(
                 configs, recorded, show=show, scores=scores, selection=selection, checkpoint=checkpoint
             )
@@ -135,7 +145,7 @@ def command(
         report = build(
             span,
             (str(config_path), outcomes[0]),
-            None if old is None else (str(against_path), outcomes[1]),
+            None if against_path is None else (str(against_path), outcomes[1]),
             history,
             source=source,
             labels=labels,

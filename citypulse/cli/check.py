@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -49,8 +50,23 @@ def command(file: Path, as_json: bool, strict: bool, files: tuple[Path, ...], da
         for diagnostic in loaded.diagnostics:
             click.echo(diagnostic.render(colour=is_coloured), color=is_coloured)
         click.echo(summary(loaded))
+        _say_of_calendar(loaded)
     if loaded.errors or (strict and loaded.warnings):
         raise click.exceptions.Exit(1)
+
+
+def _say_of_calendar(loaded: Loaded) -> None:
+    """Say on stderr that the workday calendar is about to end: it depends on the day, so it is no finding."""
+    from alerts.workdays import expiry, know
+    from citypulse.clock import SystemClock, utc
+
+    if loaded.city is None:
+        return
+    know(loaded.city.workdays)
+    today = utc(SystemClock().now_ms()).astimezone(ZoneInfo(loaded.city.timezone)).date()
+    ends = expiry(today, loaded.city.calendar_warn_days)
+    if ends is not None:
+        click.echo(f"注意 note: {ends[1].zh}\n  {ends[1].en}", err=True)
 
 
 def summary(loaded: Loaded) -> str:

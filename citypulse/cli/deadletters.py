@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .show import data_option, json_option, print_json, print_table
+from .show import data_option, json_option, local, print_json, print_table
 
 
 @click.group(invoke_without_command=True)
@@ -22,12 +22,16 @@ def command(ctx: click.Context, data_dir: Path, as_json: bool, limit: int) -> No
 
     with ReadingRoom.beside(data_dir) as room:
         rows = room.dead_letters(limit=limit)
+        zone = room.timezone()
     if as_json:
         print_json(rows)
         return
     print_table(
         ("时间 received", "网关 gateway", "主题 topic", "原因 reason", "说明 detail", "内容 payload"),
-        ((d["received_at"], d["gateway"], d["topic"], d["reason"], d["detail"], d["payload"][:60]) for d in rows),
+        (
+            (local(d["received_ms"], zone), d["gateway"], d["topic"][:60], d["reason"], d["detail"], d["payload"][:60])
+            for d in rows
+        ),
         empty="没有死信 no dead letters",
     )
 

@@ -67,12 +67,17 @@ def command(
     The clock is sped up, from the same evening every time; the same seed tells the same story. The demo's broker is not
     durable and its message providers are on loopback; everything else is the real service.
     """
-    from citypulse.logs import set_up_logs
+    from .quickstart import quick_start
 
-    from .demo_city import demo_city
-    from .demo_tale import Tale
+    with quick_start():
+        from citypulse.logs import set_up_logs
+
+        from .demo_city import demo_city
+        from .demo_tale import Tale
 
     set_up_logs(level=40)
+    if not as_json:
+        click.echo("城脉 citypulse · 正在启动，首次约一分钟 starting; the first time takes about a minute", err=True)
     with demo_city(config_path, seed, speed, http, data_dir, is_embedded=embedded) as city:
         facts, tale = city.facts, Tale(city.service.ledger, city.service.config)
         if not as_json:
@@ -86,6 +91,8 @@ def command(
                 _watch(city, tale, seconds)
             if svg is not None:
                 _picture(city, tale, svg)
+        if not as_json:
+            click.echo("正在收尾清点，再按 Ctrl-C 立即退出 counting what was told; Ctrl-C leaves at once", err=True)
         city.stop_people()
         summary = _settle(city, tale) | {"seed": seed, "speed": speed, "people": city.crews.stats.closed}
     if as_json:

@@ -273,7 +273,7 @@ class Tale:
         """Return how a drill went: its state, score 0..1 or None, counts, and how many outsiders were written to."""
         from citypulse.mutes_views import exercise
 
-        one = exercise(self.ledger, number, zone=self.config.timezone, now_ms=0) or {"score": {}, "state": "unknown"}
+        one = exercise(self.ledger, number, config=self.config, now_ms=0) or {"score": {}, "state": "unknown"}
         marks = one["score"]
         alarms = self.ledger.alarms_of_exercise(number)
         subjects = [*(a.id for a in alarms), *{a.order_id for a in alarms if a.order_id}]

@@ -50,6 +50,7 @@ NOTICES: Final = {
     "failed": "被拒 refused",
     "dead": "放弃 given up",
     "obsolete": "不再需要 dropped",
+    "split": "逐人发送 told to each",
 }
 DRILL: Final = "演练"
 

@@ -6,13 +6,15 @@ import importlib.metadata
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import click
+
+from citypulse.model import WorkdayYear
 
 from .show import data_option, json_option, print_json
 
@@ -59,7 +61,7 @@ def configuration(path: Path) -> Iterator[Finding]:
         yield Finding(what="configuration", is_well=False, said=said, cure=f"citypulse check {path}")
         return
     yield Finding(what="configuration", is_well=True, said=f"{len(city.sensors)} sensors, {len(city.rules)} rules")
-    yield from calendar(city.timezone)
+    yield from calendar(city.timezone, city.workdays)
     host, _, port = city.broker_url.split("://", 1)[-1].partition(":")
     try:
         socket.create_connection((host, int(port or 1883)), CONNECT_TIMEOUT_S).close()
@@ -69,17 +71,18 @@ def configuration(path: Path) -> Iterator[Finding]:
         yield Finding(what="broker", is_well=False, said=f"{city.broker_url}: {error.strerror or error}", cure=cure)
 
 
-def calendar(zone: str) -> Iterator[Finding]:
+def calendar(zone: str, years: Sequence[WorkdayYear] = ()) -> Iterator[Finding]:
     """The holidays of the coming weeks are known: deadlines in working time and rotas by workday count on them."""
-    from alerts.workdays import unknown_years
+    from alerts.workdays import know, unknown_years
     from citypulse.clock import SystemClock, utc
 
+    know(years)
     today = utc(SystemClock().now_ms()).astimezone(ZoneInfo(zone)).date()
     unknown = unknown_years(today, today + timedelta(days=CALENDAR_DAYS))
     # The State Council announces a year in November or so: until the year has come that is a note, then a fault.
     is_well = today.year not in unknown
     said = f"holidays of {', '.join(map(str, unknown))} are not known yet" if unknown else "holidays are known"
-    cure = "" if is_well else "add the year to alerts/workday_years.py from the State Council's notice"
+    cure = "" if is_well else "write the State Council's notice into a workdays-YEAR.yaml and name it in `include:`"
     yield Finding(what="workday calendar", is_well=is_well, said=said, cure=cure)
 
 

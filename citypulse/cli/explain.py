@@ -79,7 +79,7 @@ def lines_of(explained: SensorExplained) -> list[str]:
     for rule in explained.rules:
         lines += ["", f"{rule.id}  {rule.name_zh} {rule.name_en}  ({rule.detector}, version {rule.version})"]
         lines += [f"  said at {rule.origin}" + "".join(f", overridden at {o}" for o in rule.overrides)]
-        lines += [f"  source: {rule.source}", *_table(rule.said)]
+        lines += [f"  source: {rule.source}", *_table(rule.said), "  its alarms 告警处置:", *_table(rule.alarms)]
     if explained.switched_off:
         lines += ["", "switched off here", *_table(explained.switched_off)]
     return lines

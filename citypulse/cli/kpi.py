@@ -59,8 +59,10 @@ def command(since_ms: int, until_ms: int | None, wanted: str, data_dir: Path, as
 
 def _computed(since_ms: int, until_ms: int | None, data_dir: Path) -> dict[str, Any]:
     from alerts.kpi import report
+    from citypulse.app import extensions
     from citypulse.clock import SystemClock
     from citypulse.ledger import Ledger
+    from citypulse.reloading import config_in_force
 
     ledger = Ledger.open(data_dir, read_only=True)
     try:
@@ -69,7 +71,8 @@ def _computed(since_ms: int, until_ms: int | None, data_dir: Path) -> dict[str, 
         orders = [o for o in ledger.orders(limit=ROWS_MAX) if o.opened_ms < last_ms]
         first_ms = since_ms or min([a.raised_wall_ms for a in alarms] + [o.opened_ms for o in orders] + [last_ms])
         events = (row.event for row in ledger.events(limit=10 * ROWS_MAX))
-        return report(alarms, orders, events, first_ms, last_ms)
+        config, _ = config_in_force(ledger, last_ms, extensions())  # it says when a standing alarm is stale
+        return report(alarms, orders, events, first_ms, last_ms, config.alarms if config is not None else None)
     finally:
         ledger.close()
 

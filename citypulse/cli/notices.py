@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from .show import data_option, finish, json_option, level_text, print_json, print_table
+from .show import cut_note, data_option, finish, json_option, level_text, local, print_json, print_table
 
-STATES = ("pending", "leased", "delivered", "failed", "dead", "obsolete")
+STATES = ("pending", "leased", "delivered", "failed", "dead", "obsolete", "split")
 
 
 @click.group(invoke_without_command=True)
@@ -30,6 +30,7 @@ def command(
 
     with ReadingRoom.beside(data_dir) as room:
         rows = room.notices(subject=subject, state=state or "", channel=channel, limit=limit)
+        zone = room.timezone()
     if as_json:
         print_json(rows)
         return
@@ -39,7 +40,7 @@ def command(
             (
                 n["id"],
                 level_text(n["notice"]["level"]),
-                n["notice"]["created_at"],
+                local(n["notice"]["created_ms"], zone),
                 n["notice"]["target"],
                 _way(n),
                 n["state"],
@@ -50,6 +51,7 @@ def command(
         ),
         empty="没有通知 no notices",
     )
+    cut_note(len(rows), limit)
 
 
 def _way(view: dict[str, Any]) -> str:
@@ -66,6 +68,7 @@ def show(notice_id: int, data_dir: Path, as_json: bool) -> None:
 
     with ReadingRoom.beside(data_dir) as room:
         view = room.notice(notice_id)
+        zone = room.timezone()
     if view is None:
         click.echo(f"没有编号为 {notice_id} 的通知 no notice {notice_id}", err=True)
         raise click.exceptions.Exit(1)
@@ -80,7 +83,7 @@ def show(notice_id: int, data_dir: Path, as_json: bool) -> None:
         ("通道 by", _way(view)),
         ("状态 state", f"{view['state']}, {view['attempts']} 次 attempts"),
         ("回执 answer", view["provider_code"]),
-        ("送达 delivered", view.get("delivered_at", "")),
+        ("送达 delivered", local(view["delivered_ms"], zone)),
         ("汇总 digest", view["digest"][:12]),
         ("问题 trouble", view["last_error"]),
         ("原因 because", notice["reason"]),

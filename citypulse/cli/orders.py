@@ -11,8 +11,20 @@ from typing import Any
 import click
 
 from alerts import order_fields
+from citypulse.model import OrderState
 
-from .show import data_option, finish, json_option, level_text, print_json, print_table
+from .named import near_order
+from .show import (
+    chosen_from,
+    cut_note,
+    data_option,
+    finish,
+    json_option,
+    level_text,
+    local,
+    print_json,
+    print_table,
+)
 
 LAMPS = ("", "🟡 50%", "🟠 80%", "🔴 100%")
 
@@ -33,7 +45,9 @@ def command(
         return
     from citypulse.reading_room import ReadingRoom
 
+    chosen_from(state, (s.value for s in OrderState), "state")
     with ReadingRoom.beside(data_dir) as room:
+        zone = room.timezone()
         rows = room.orders(open_only=not show_all, limit=limit, team=team, state=state)
     if as_json:
         print_json(rows)
@@ -58,7 +72,7 @@ def command(
                 o["asset"],
                 o["cause"],
                 o["team"],
-                o.get("due_at", ""),
+                local(o["due_ms"], zone),
                 lamp_text(o["lamps"]),
                 o["rework_count"] or "",
             )
@@ -66,6 +80,7 @@ def command(
         ),
         empty="没有在办工单 no open order",
     )
+    cut_note(len(rows), limit)
 
 
 def lamp_text(lamps: int) -> str:
@@ -84,8 +99,9 @@ def show(order_id: str, data_dir: Path, as_json: bool) -> None:
 
     with ReadingRoom.beside(data_dir) as room:
         order = room.order(order_id, now_ms=SystemClock().now_ms())
+        zone = room.timezone()
     if order is None:
-        click.echo(f"没有此工单 no order {order_id}", err=True)
+        click.echo(f"没有此工单 no order {order_id}{near_order(data_dir, order_id)}", err=True)
         raise click.exceptions.Exit(1)
     if as_json:
         print_json(order)
@@ -97,7 +113,7 @@ def show(order_id: str, data_dir: Path, as_json: bool) -> None:
     sla = order["sla"] or {"clocks": [], "paused_s": 0.0, "is_on_time": None}
     print_table(
         ("时钟 clock", "已用 used", "限 limit", "计时 counted in", "期限 due", "状况 now", "灯 lamp"),
-        (_clock_row(c) for c in sla["clocks"]),
+        (_clock_row(c, zone) for c in sla["clocks"]),
         empty="没有时钟 no clock",
     )
     click.echo(f"暂停 paused {sla['paused_s']:.0f} s · 按期 on time: {_ON_TIME[sla['is_on_time']]}")
@@ -106,16 +122,14 @@ def show(order_id: str, data_dir: Path, as_json: bool) -> None:
 _ON_TIME = {None: "未反馈 not reported yet", True: "是 yes", False: "否 no"}
 
 
-def _clock_row(clock: dict[str, Any]) -> tuple[str, ...]:
-    from citypulse.clock import iso
-
+def _clock_row(clock: dict[str, Any], zone: str) -> tuple[str, ...]:
     now = "已停 stopped" if clock["stopped_ms"] is not None else "暂停 paused" if clock["is_paused"] else "运行 running"
     return (
         f"{clock['clock']} {clock['name']['zh']} {clock['name']['en']}",
         f"{clock['elapsed_s']:.0f} s",
         f"{clock['limit_s']:.0f} s",
         "工作时间 working time" if clock["is_work"] else "自然时间 natural time",
-        iso(clock["due_ms"]) if clock["due_ms"] is not None else "–",
+        local(clock["due_ms"], zone) or "–",
         now + (" · 超期 overdue" if clock["is_breached"] else ""),
         lamp_text(clock["lamps"]),
     )
@@ -174,7 +188,11 @@ def _run_verb(path: str, fields: tuple[order_fields.Field, ...]) -> Callable[...
         from .client import Client
 
         data = {f.name: _value(f, given[f.name]) for f in fields if given[f.name] is not None} | _pairs(pairs)
-        finish(Client.of(data_dir).post(path.format(order_id), data), as_json=as_json)
+        answer = Client.of(data_dir).post(path.format(order_id), data)
+        if not as_json:
+            for contact in answer.get("contacts", ()):
+                click.echo(contact)
+        finish(answer, as_json=as_json)
 
     return run
 
@@ -194,9 +212,7 @@ def _add(verb: str, path: str) -> None:
     run = json_option(data_option(_SET(run)))
     if "{}" in path:
         run = click.argument("order_id")(run)
-    names = dict.fromkeys(f"{row.name.zh} {row.name.en}" for row in order_fields.rows_of(verb))
-    said = "; ".join(names) or "备注 add a remark"
-    command.command(name=verb, help=said)(run)
+    command.command(name=verb, help=order_fields.about(verb))(run)
 
 
 _add("new", "/api/v1/orders")

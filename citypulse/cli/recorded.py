@@ -45,10 +45,10 @@ def readings_options(command: Any) -> Any:
 
 @contextmanager
 def opened(
-    files: Sequence[Path], data_dir: Path | None, store_text: str, *, since_ms: int, until_ms: int
+    files: Sequence[Path], data_dir: Path | None, store_text: str, *, since_ms: int, until_ms: int, early: bool = False
 ) -> Iterator[tuple[History, str]]:
-    """Open the readings that were meant; yield them with what to call them."""
-    from citypulse.history import FileHistory, StoreHistory
+    """Open the readings that were meant; yield them with what to call them. early: begin to read the store at once."""
+    from citypulse.history import FileHistory, StoreHistory, read_early
     from citypulse.store import open_store
 
     from .import_ import sensor_names
@@ -63,10 +63,15 @@ def opened(
         raise click.UsageError(f"{folder}: no readings are stored here; give --readings FILE or --data DIR")
     store = open_store(store_text, folder)
     try:
-        ids = sensor_names(folder) or store.names()
-        if len(store.names()) < len(ids):
-            store.learn(ids)
-        yield StoreHistory(store, ids, since_ms=since_ms, until_ms=until_ms), str(folder)
+        begun = read_early(store, since_ms, until_ms) if early else None
+        try:
+            ids = sensor_names(folder) or store.names()
+            if len(store.names()) < len(ids):
+                store.learn(ids)
+            yield StoreHistory(store, ids, since_ms=since_ms, until_ms=until_ms, early=begun), str(folder)
+        finally:
+            if begun is not None:
+                begun.close()
     finally:
         store.close()
 

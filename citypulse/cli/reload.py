@@ -55,10 +55,14 @@ def _counts(client: Any) -> dict[str, int]:
 
 def _say(kind: str, health: dict[str, Any], *, as_json: bool) -> None:
     problems = health["problems"] if kind == "refused" else []
+    terms = health["facts"].get("config_terms", []) if kind == "applied" else []
     if as_json:
-        print_json({"outcome": kind, "config": health["facts"]["config"], "problems": problems})
+        print_json({"outcome": kind, "config": health["facts"]["config"], "problems": problems,
+                    "alarm_terms": terms})  # fmt: skip
     else:
         click.echo(f"{SAID[kind]} ({health['facts']['config']})")
+        for term in terms:
+            click.echo(f"  告警处置 alarms: {term['en']}")
         for problem in problems:
             click.echo(f"  {problem['zh']}\n  {problem['en']}", err=True)
     if kind == "refused":

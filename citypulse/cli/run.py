@@ -42,13 +42,18 @@ def command(
     from .quickstart import quick_start
 
     with quick_start():
+        import structlog
+
+        from citypulse.logs import set_up_logs
+
+        set_up_logs(as_json=log_json)
+        # Said before the heavy imports: a first start compiles its kernels, and silence looks like a fault.
+        structlog.get_logger().info("city.starting", config=str(config_path), data=str(data_dir))
         from citypulse.app import Service, until_signalled
         from citypulse.clock import SystemClock
-        from citypulse.logs import set_up_logs
 
         from .serving import serve_console
 
-        set_up_logs(as_json=log_json)
         service = Service.open(
             config_path=config_path,
             data_dir=data_dir,

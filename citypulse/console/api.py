@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,26 +13,24 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 
 from alerts import order_fields
 from citypulse.clock import iso
+from citypulse.domains import DOMAINS
 from citypulse.errors import CityError
 from citypulse.evidence import references
 from citypulse.incident_page import page
 from citypulse.mailbox import MailboxFullError
-from citypulse.model import Actor, Command
+from citypulse.model import Actor, Command, OrderState
 
+from .asking import BadRequest, body_of, command_id_of, flag, keys_of, near, only_known, whole, word
 from .auth import AuthError, actor, refuse
 from .pictures import keep_picture, one_picture
 from .port import CityPort
 
-BODY_BYTES_MAX = 64 * 1024  # a command is a form, not a file
 LIMIT_DEFAULT = 200
 LIMIT_MAX = 10_000
 ANSWER_WAIT_S = 15.0  # a commit takes milliseconds; past this the caller asks again with the same command_id
+ORDER_STATES = tuple(state.value for state in OrderState)
 STANDALONE = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 INSTANT_MS_MAX = 253_402_300_799_999  # the last millisecond of the year 9999
-
-
-class BadRequest(Exception):  # noqa: N818 - an HTTP status, named as HTTP names it
-    """The request itself is wrong: which field, and what it should be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,55 +43,21 @@ class Route:
     handler: Callable[[Request, CityPort, Actor], Awaitable[Response]]
     is_change: bool = False
     query: tuple[tuple[str, str, str], ...] = ()  # name, type, description
+    noun: str = ""  # what a read answers, one or a list of: a name of openapi_nouns
     answers: str = "object"  # object | array | csv | picture
     takes: str = "object"  # object | picture: what a change carries
     forms: tuple[str, ...] = ()  # verbs of orders whose data it takes (alerts.order_fields)
 
 
-def whole(request: Request, name: str, default: int, *, most: int) -> int:
-    """Read a whole number 0..most from the query string."""
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    if not text.isascii() or not text.isdigit() or len(text) > 18 or int(text) > most:
-        raise BadRequest(f"query field {name!r} must be a whole number from 0 to {most}, not {text[:40]!r}")
-    return int(text)
-
-
-def flag(request: Request, name: str, *, default: bool) -> bool:
-    """Read true/false from the query string."""
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    if text not in {"true", "false"}:
-        raise BadRequest(f"query field {name!r} must be true or false, not {text[:40]!r}")
-    return text == "true"
-
-
-async def body_of(request: Request) -> dict[str, Any]:
-    """Read a JSON object of bounded size."""
-    chunks = bytearray()
-    async for chunk in request.stream():
-        chunks += chunk
-        if len(chunks) > BODY_BYTES_MAX:
-            raise BadRequest(f"the body is larger than {BODY_BYTES_MAX} bytes")
-    if not chunks:
-        return {}
-    try:
-        data = json.loads(chunks)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest(f"the body is not JSON: {str(error)[:200]}") from None
-    if not isinstance(data, dict):
-        raise BadRequest("the body must be a JSON object")
-    return data
-
-
 async def submit(request: Request, port: CityPort, who: Actor, verb: str, target: str) -> Response:
     """Hand a command to the heart and answer after its commit: 200 done, 409 refused, 404 unknown, 503 no answer."""
     data = await body_of(request)
-    command_id = data.pop("command_id", None) or secrets.token_hex(16)
-    if not isinstance(command_id, str) or len(command_id) > 200 or not command_id.isprintable():
-        raise BadRequest("command_id must be a printable string of at most 200 characters")
+    command_id = command_id_of(request, data)
+    if changed := await run_in_threadpool(_has_moved, request, port, verb, target):
+        return JSONResponse({"ok": False, "code": "changed", "message": changed, "command_id": command_id}, 412)
+    if keys_of(request).is_reused(command_id, verb, target, who.name, data):
+        said = f"command_id {command_id!r} 已用于另一请求 was used for another request; take a new one"
+        return JSONResponse({"ok": False, "code": "id_reused", "message": said, "command_id": command_id}, 409)
     command = Command(id=command_id, verb=verb, target=target, actor=who, at_ms=port.now_ms(), data=data)
     if absent := await run_in_threadpool(port.pictures.lacks, list(references(data))):
         said = f"图片未上传 no picture with sha256 {absent[0][:64]!r}: send it first to /api/v1/evidence"
@@ -121,22 +83,53 @@ async def submit(request: Request, port: CityPort, who: Actor, verb: str, target
     return JSONResponse(body, status)
 
 
-def missing(what: str, name: str) -> JSONResponse:
-    """Answer 404 with a sentence."""
-    return JSONResponse({"ok": False, "code": "not_found", "message": f"no {what} {name[:80]!r}"}, 404)
+def _has_moved(request: Request, port: CityPort, verb: str, target: str) -> str:
+    """Say how a target differs from the revision that If-Match names, or "".
+
+    It is looked at before the command is queued; what arrives in between is judged by the tables, as always.
+    """
+    wanted = request.headers.get("if-match", "").strip()
+    if not wanted or wanted == "*" or not target or not verb.startswith(("alarm.", "order.")):
+        return ""
+    view = port.alarm(target) if verb.startswith("alarm.") else port.order(target)
+    if view is None or tag(view) in {one.strip() for one in wanted.split(",")}:
+        return ""
+    return f"已有变化 {target} has changed: it is at revision {tag(view)} now, not {wanted[:40]}; look again"
+
+
+def tag(view: dict[str, Any]) -> str:
+    """Return the ETag of an alarm or order: its revision in the record."""
+    return f'"{view["rev"]}"'
+
+
+def shown(found: dict[str, Any]) -> JSONResponse:
+    """Answer one alarm or order, with the tag that If-Match takes."""
+    return JSONResponse(found, headers={"ETag": tag(found)})
+
+
+def listed(rows: list[dict[str, Any]], limit: int) -> JSONResponse:
+    """Answer a list of at most `limit` of `rows`, and say in a header whether there is more."""
+    return JSONResponse(rows[:limit], headers={"X-Has-More": "true" if len(rows) > limit else "false"})
+
+
+def missing(what: str, name: str, known: Iterable[str] = ()) -> JSONResponse:
+    """Answer 404 with a sentence, and with what is near among the `known`."""
+    said = f"没有 no {what} {name[:80]!r}{near(name, known)}"
+    return JSONResponse({"ok": False, "code": "not_found", "message": said}, 404)
 
 
 async def list_alarms(request: Request, port: CityPort, _who: Actor) -> Response:
     """Alarms, most serious and newest first."""
     since = whole(request, "since_ms", 0, most=INSTANT_MS_MAX)
+    limit = whole(request, "limit", LIMIT_DEFAULT, most=LIMIT_MAX)
     rows = await run_in_threadpool(
         port.alarms,
         open_only=flag(request, "open", default=True),
-        limit=whole(request, "limit", LIMIT_DEFAULT, most=LIMIT_MAX),
-        domain=request.query_params.get("domain", ""),
+        limit=limit + 1,
+        domain=word(request, "domain", DOMAINS),
         since_ms=since or None,
     )
-    return JSONResponse(rows)
+    return listed(rows, limit)
 
 
 async def list_situations(_request: Request, port: CityPort, _who: Actor) -> Response:
@@ -148,7 +141,7 @@ async def one_alarm(request: Request, port: CityPort, _who: Actor) -> Response:
     """One alarm."""
     name = request.path_params["id"]
     found = await run_in_threadpool(port.alarm, name)
-    return missing("alarm", name) if found is None else JSONResponse(found)
+    return missing("alarm", name) if found is None else shown(found)
 
 
 async def alarm_verb(request: Request, port: CityPort, who: Actor) -> Response:
@@ -158,21 +151,22 @@ async def alarm_verb(request: Request, port: CityPort, who: Actor) -> Response:
 
 async def list_orders(request: Request, port: CityPort, _who: Actor) -> Response:
     """Work orders, most serious and newest first."""
+    limit = whole(request, "limit", LIMIT_DEFAULT, most=LIMIT_MAX)
     rows = await run_in_threadpool(
         port.orders,
         open_only=flag(request, "open", default=True),
-        limit=whole(request, "limit", LIMIT_DEFAULT, most=LIMIT_MAX),
+        limit=limit + 1,
         team=request.query_params.get("team", ""),
-        state=request.query_params.get("state", ""),
+        state=word(request, "state", ORDER_STATES),
     )
-    return JSONResponse(rows)
+    return listed(rows, limit)
 
 
 async def one_order(request: Request, port: CityPort, _who: Actor) -> Response:
     """One work order."""
     name = request.path_params["id"]
     found = await run_in_threadpool(port.order, name)
-    return missing("order", name) if found is None else JSONResponse(found)
+    return missing("order", name) if found is None else shown(found)
 
 
 async def new_order(request: Request, port: CityPort, who: Actor) -> Response:
@@ -187,13 +181,14 @@ async def order_verb(request: Request, port: CityPort, who: Actor) -> Response:
 
 async def list_events(request: Request, port: CityPort, _who: Actor) -> Response:
     """The record, in order: of one alarm or order, or of everything after a sequence number."""
+    limit = whole(request, "limit", LIMIT_DEFAULT, most=LIMIT_MAX)
     rows = await run_in_threadpool(
         port.events,
         subject=request.query_params.get("subject", ""),
         after_seq=whole(request, "after", 0, most=2**53),
-        limit=whole(request, "limit", LIMIT_DEFAULT, most=LIMIT_MAX),
+        limit=limit + 1,
     )
-    return JSONResponse(rows)
+    return listed(rows, limit)
 
 
 async def list_sensors(_request: Request, port: CityPort, _who: Actor) -> Response:
@@ -211,13 +206,17 @@ async def list_readings(request: Request, port: CityPort, _who: Actor) -> Respon
         until_ms=whole(request, "until_ms", INSTANT_MS_MAX, most=INSTANT_MS_MAX),
         limit=whole(request, "limit", LIMIT_DEFAULT, most=LIMIT_MAX),
     )
-    return missing("sensor", sensor) if rows is None else JSONResponse(rows)
+    return missing("sensor", sensor, (s.id for s in port.config.sensors)) if rows is None else JSONResponse(rows)
 
 
 async def export(request: Request, port: CityPort, _who: Actor) -> Response:
     """Readings as CSV, streamed: what `citypulse export` asks a running service for."""
+    wanted = request.query_params.getlist("sensor")
+    known = {s.id for s in port.config.sensors} if wanted else set()
+    if strange := [name for name in wanted if name not in known]:
+        return missing("sensor", strange[0], known)
     lines = port.export_csv(
-        sensors=request.query_params.getlist("sensor"),
+        sensors=wanted,
         since_ms=whole(request, "since_ms", 0, most=INSTANT_MS_MAX),
         until_ms=whole(request, "until_ms", INSTANT_MS_MAX, most=INSTANT_MS_MAX),
     )
@@ -256,7 +255,10 @@ async def why(request: Request, port: CityPort, _who: Actor) -> Response:
         found = await run_in_threadpool(port.why, rule=rule, scope=scope, at_ms=at_ms, since_ms=since_ms)
     except CityError as error:
         raise BadRequest(str(error)) from error
-    return missing("rule on scope", f"{rule}|{scope}") if found is None else JSONResponse(found)
+    if found is not None:
+        return JSONResponse(found)
+    rules = {r.id for r in port.config.rules}
+    return missing("rule", rule, rules) if rule not in rules else missing(f"scope of rule {rule!r}", scope, ())
 
 
 async def incident(request: Request, port: CityPort, _who: Actor) -> Response:
@@ -314,6 +316,7 @@ ROUTES: tuple[Route, ...] = (
         path="/api/v1/alarms",
         summary="List alarms",
         handler=list_alarms,
+        noun="Alarm",
         answers="array",
         query=(
             ("open", "boolean", "only alarms that still need eyes (default true)"),
@@ -328,7 +331,7 @@ ROUTES: tuple[Route, ...] = (
         summary="Group open alarms by cause, asset and area, worst first",
         handler=list_situations,
     ),
-    Route(method="GET", path="/api/v1/alarms/{id}", summary="Show one alarm", handler=one_alarm),
+    Route(method="GET", path="/api/v1/alarms/{id}", summary="Show one alarm", handler=one_alarm, noun="Alarm"),
     Route(
         method="POST",
         path="/api/v1/alarms/{id}/{verb}",
@@ -341,6 +344,7 @@ ROUTES: tuple[Route, ...] = (
         path="/api/v1/orders",
         summary="List work orders",
         handler=list_orders,
+        noun="Order",
         answers="array",
         query=(
             ("open", "boolean", "only orders that have not ended (default true)"),
@@ -357,7 +361,7 @@ ROUTES: tuple[Route, ...] = (
         is_change=True,
         forms=("new",),
     ),
-    Route(method="GET", path="/api/v1/orders/{id}", summary="Show one work order", handler=one_order),
+    Route(method="GET", path="/api/v1/orders/{id}", summary="Show one work order", handler=one_order, noun="Order"),
     Route(
         method="POST",
         path="/api/v1/orders/{id}/{verb}",
@@ -371,6 +375,7 @@ ROUTES: tuple[Route, ...] = (
         path="/api/v1/events",
         summary="Read the record",
         handler=list_events,
+        noun="Event",
         answers="array",
         query=(
             ("subject", "string", "an alarm or order id"),
@@ -476,10 +481,12 @@ ROUTES: tuple[Route, ...] = (
 
 def endpoint(route: Route, port: CityPort, *, reads_need_token: bool) -> Callable[[Request], Awaitable[Response]]:
     """Wrap a handler with identity, bad-request and size handling."""
+    names = frozenset(name for name, _, _ in route.query)
 
     async def serve(request: Request) -> Response:
         try:
             who = actor(request, port, may_be_anonymous=not (route.is_change or reads_need_token))
+            only_known(request, names)
             return await route.handler(request, port, who)
         except AuthError as error:
             return refuse(error)

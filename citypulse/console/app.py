@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
@@ -16,18 +17,24 @@ from starlette.routing import Mount
 from starlette.routing import Route as Path_
 from starlette.staticfiles import StaticFiles
 
-from citypulse.clock import iso
+from alerts.lifecycle import LETTERS
+from citypulse.clock import iso, utc
+from citypulse.event_words import state_words
 
 from .api import endpoint
+from .asking import Keys
 from .auth import AuthError, actor, refuse
 from .links import LinkPages
+from .manners import Manners, broken, refused
 from .openapi import document
+from .pages import Pages
 from .port import CityPort
 from .replies import ReplyDoor
 from .routes import ROUTES
 
 HERE = Path(__file__).parent
 SITUATIONS_SHOWN = 50
+SHAPES = "⬣▲◆●"  # by level: colour is never the only sign
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
@@ -37,7 +44,7 @@ SECURITY_HEADERS = {
 
 def build(port: CityPort, *, reads_need_token: bool, hosts: list[str]) -> Starlette:
     """Build the ASGI application over a running city. `hosts` are the accepted Host headers ("*" for any)."""
-    templates = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined)
+    pages = Pages()
 
     def guarded(page: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def serve(request: Request) -> Response:
@@ -70,7 +77,8 @@ def build(port: CityPort, *, reads_need_token: bool, hosts: list[str]) -> Starle
 
     def board() -> str:
         now_ms, seen = port.now_ms(), port.situations()
-        return templates.get_template("board.html").render(
+        return pages.render(
+            "board.html",
             storms=seen["storms"],
             situations=seen["situations"][:SITUATIONS_SHOWN],
             alarms=port.alarms(open_only=True, limit=200, domain="", since_ms=None),
@@ -78,22 +86,30 @@ def build(port: CityPort, *, reads_need_token: bool, hosts: list[str]) -> Starle
             health=port.health(),
             now_ms=now_ms,
             now=iso(now_ms),
+            timezone=port.config.timezone,
+            local=lambda ms: utc(ms).astimezone(ZoneInfo(port.config.timezone)).strftime("%m-%d %H:%M:%S"),
+            shape=lambda level: f"{SHAPES[level - 1]} {level}",
+            letters=LETTERS,
+            state=state_words,
         )
 
     async def front(_request: Request) -> Response:
         return HTMLResponse(await run_in_threadpool(board), headers=SECURITY_HEADERS)
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Path_("/livez", livez),
             Path_("/readyz", readyz),
             Path_("/metrics", guarded(metrics)),
             Path_("/api/openapi.json", openapi),
             *(Path_(r.path, endpoint(r, port, reads_need_token=reads_need_token), methods=[r.method]) for r in ROUTES),
-            *LinkPages(port, templates).routes(),
+            *LinkPages(port, pages).routes(),
             *ReplyDoor(port).routes(),
             Path_("/", guarded(front)),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+        middleware=[Middleware(Manners), Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
+        exception_handlers={HTTPException: refused, Exception: broken},
     )
+    app.state.keys = Keys()
+    return app

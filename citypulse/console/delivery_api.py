@@ -8,16 +8,20 @@ from starlette.responses import JSONResponse, Response
 
 from citypulse.model import Actor
 
-from .api import LIMIT_DEFAULT, LIMIT_MAX, Route, missing, whole
+from .api import LIMIT_DEFAULT, LIMIT_MAX, Route, listed, missing
+from .asking import whole, word
 from .auth import AuthError
 from .port import CityPort
+
+STATES = ("pending", "leased", "delivered", "failed", "dead", "obsolete", "split")
 
 
 async def list_notices(request: Request, port: CityPort, _who: Actor) -> Response:
     """Notices with what came of them, newest first."""
-    words = {name: request.query_params.get(name, "") for name in ("state", "channel", "subject")}
+    words = {name: request.query_params.get(name, "") for name in ("channel", "subject")}
+    words["state"] = word(request, "state", STATES)
     limit = whole(request, "limit", LIMIT_DEFAULT, most=LIMIT_MAX)
-    return JSONResponse(await run_in_threadpool(port.notices, limit=limit, **words))
+    return listed(await run_in_threadpool(port.notices, limit=limit + 1, **words), limit)
 
 
 def _number(request: Request) -> int:
@@ -57,6 +61,7 @@ ROUTES: tuple[Route, ...] = (
         path="/api/v1/notices",
         summary="List notices with what came of them",
         handler=list_notices,
+        noun="Notice",
         answers="array",
         query=(
             ("state", "string", "pending, leased, delivered, failed, dead or obsolete"),
@@ -65,7 +70,7 @@ ROUTES: tuple[Route, ...] = (
             *_PAGE,
         ),
     ),
-    Route(method="GET", path="/api/v1/notices/{id}", summary="Show one notice", handler=one_notice),
+    Route(method="GET", path="/api/v1/notices/{id}", summary="Show one notice", handler=one_notice, noun="Notice"),
     Route(
         method="POST",
         path="/api/v1/notices/{id}/retry",

@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import parse_qs
 from zoneinfo import ZoneInfo
 
-from jinja2 import Environment
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -28,6 +27,7 @@ from citypulse.mailbox import MailboxFullError
 from citypulse.model import Actor, Command, Priority, Text
 
 from .limits import RateLimit
+from .pages import Pages
 from .port import CityPort
 
 FORM_BYTES_MAX = 2_000
@@ -71,10 +71,10 @@ class _Closed(Exception):  # noqa: N818 - an answer, not a failure
 class LinkPages:
     """Serves the signed links of one city."""
 
-    def __init__(self, port: CityPort, templates: Environment) -> None:
+    def __init__(self, port: CityPort, pages: Pages) -> None:
         """Answer from `port`; forged links are bounded by address, real ones by link."""
         self._port = port
-        self._page = templates.get_template("phone.html")
+        self._pages = pages
         self._strangers = RateLimit(burst=20, per_minute=20)
         self._holders = RateLimit(burst=20, per_minute=20)
 
@@ -155,7 +155,8 @@ class LinkPages:
         area = config.areas.get(alarm["area"])
         rule = next((r for r in config.rules if r.id == alarm["rule"]), None)
         level = Priority(alarm["level"])
-        html = self._page.render(
+        html = self._pages.render(
+            "phone.html",
             status=status,
             message=text,
             alarm=alarm,
@@ -178,7 +179,8 @@ class LinkPages:
         return utc(ms).astimezone(ZoneInfo(self._port.config.timezone)).strftime("%m-%d %H:%M:%S")
 
     def _said(self, status: int, text: Text) -> Response:
-        return HTMLResponse(self._page.render(status=status, message=text, alarm=None), status, headers=HEADERS)
+        html = self._pages.render("phone.html", status=status, message=text, alarm=None)
+        return HTMLResponse(html, status, headers=HEADERS)
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -9,7 +9,8 @@ from starlette.responses import JSONResponse, Response
 from citypulse.errors import CityError
 from citypulse.model import Actor
 
-from .api import LIMIT_DEFAULT, LIMIT_MAX, Route, body_of, flag, missing, submit, whole
+from .api import LIMIT_DEFAULT, LIMIT_MAX, Route, missing, submit
+from .asking import body_of, flag, whole
 from .port import CityPort
 
 

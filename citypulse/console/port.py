@@ -60,6 +60,10 @@ class CityPort(Protocol):
         """Return one work order, or None."""
         ...
 
+    def contacts(self, order_id: str, who: Actor) -> list[str]:
+        """Return the contacts of an order to somebody whose look is on record; else nothing."""
+        ...
+
     def events(self, *, subject: str, after_seq: int, limit: int) -> list[dict[str, Any]]:
         """Return lines of the record in order; subject "" means all."""
         ...
