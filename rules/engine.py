@@ -29,7 +29,8 @@ from citypulse.model import (
     TransitionKind,
 )
 
-from . import doors, kernels, snapshot, watchdogs
+from . import ahead, doors, kernels, snapshot, watchdogs
+from .ahead import Left, take_ahead
 from .because import Speaker
 from .compile import compile_rules
 from .detector import OVERDUE, SAMPLE, Detector
@@ -127,9 +128,10 @@ class Engine:
         batch = _plain(batch)
         events, n_events = self._watch(batch, now_ms, heard)
         transitions: list[Transition] = []
-        i = e = 0
-        while i < len(batch) or e < n_events:  # in slices: what one slice needs stays in the cache
-            i, e, n = self._fan_out(batch, events, n_events, i, e)
+        left = self._ahead(batch, events[:n_events])
+        k = e = 0
+        while k < len(left.readings) or e < n_events:  # in slices: what one slice needs stays in the cache
+            k, e, n = self._fan_out(batch, left, events, n_events, k, e)
             self._features()
             if self.heed is not None:
                 self.heed(self._scratch.samples[:n])
@@ -144,19 +146,31 @@ class Engine:
         """
         nothing = ReadingBatch.empty()
         self._bark(nothing, np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(0, np.int64), kernels.NEVER)
-        self._fan_out(nothing, self._scratch.events, 0, 0, 0)
+        left = self._ahead(nothing, self._scratch.events[:0])
+        self._fan_out(nothing, left, self._scratch.events, 0, 0, 0)
+        plan = self.plan
+        ahead.warm_up(self._scratch.events[:0], plan.doors, plan.feeds, plan.lanes, plan.rules, self._memories)
         self._latch(0)
         used = set(self.plan.lane_detector.tolist())
         for d, (detector, layout) in enumerate(zip(self.plan.detectors, self.plan.layouts, strict=True)):
             if detector.kernel is not None and d in used:
                 detector.kernel(self._scratch.samples, self._scratch.order[:0], *layout.params, *layout.memory)
 
-    def _fan_out(self, batch: ReadingBatch, events: Array, n_events: int, i: int, e: int) -> tuple[int, int, int]:
-        """Fill the samples with the next slice of work; return (next reading, next event, samples)."""
+    def _ahead(self, batch: ReadingBatch, events: Array) -> Left:
+        """Take what may be taken ahead of the others; return what is left."""
+        plan = self.plan
+        return take_ahead(batch, events, plan.doors, plan.feeds, plan.lanes, plan.rules, self._memories)
+
+    def _fan_out(
+        self, batch: ReadingBatch, left: Left, events: Array, n_events: int, k: int, e: int
+    ) -> tuple[int, int, int]:
+        """Fill the samples with the next slice of what is left; return (next place, next event, samples)."""
         plan, scratch = self.plan, self._scratch
         scratch.turn = scratch.turn % TURNS_MAX + 1
-        i, e, n, _ = fan_out(
-            batch.sensor,
+        k, e, n, _ = fan_out(
+            left.readings,
+            left.sensor,
+            left.taken,
             batch.time_ms,
             batch.value,
             batch.quality,
@@ -172,13 +186,13 @@ class Engine:
             self._memories,
             scratch.slopes,
             scratch.turn,
-            i,
+            k,
             e,
             scratch.samples,
             scratch.starts,
             scratch.order,
         )
-        return i, e, n
+        return k, e, n
 
     def _features(self) -> None:
         """Let every detector turn its samples' values into features."""

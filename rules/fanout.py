@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .detector import GOOD, HISTORY, LOSS, SUSPECT, TOUCH_AHEAD, Quiet
 from .detectors.rate import POINTS_MAX
-from .doors import HAS_RATE, HAS_STUCK, LET_THROUGH, OPEN, RATE_TAKEN, hand_on, is_let_through
+from .doors import HAS_RATE, HAS_STUCK, LET_THROUGH, OPEN, RATE_TAKEN, SHUT, hand_on, is_let_through
 from .quiet import Memories, is_taken
 
 Array = NDArray[Any]
@@ -76,10 +76,10 @@ def touch(sensor: Array, doors: Array, feeds: Array, lanes: Array, memories: Mem
     a sum, only so that the compiler cannot leave the reading out.
     """
     total = 0
-    for i in range(begin, end):
-        total += int(doors[sensor[i]]["flags"])
-    for i in range(begin, end):
-        door = doors[sensor[i]]
+    for k in range(begin, end):
+        total += int(doors[sensor[k]]["flags"])
+    for k in range(begin, end):
+        door = doors[sensor[k]]
         if door["flags"] & HAS_STUCK:
             total += int(memories.stuck_runs[door["stuck_row"]]["points"])
         if door["flags"] & HAS_RATE:
@@ -87,8 +87,8 @@ def touch(sensor: Array, doors: Array, feeds: Array, lanes: Array, memories: Mem
         asked = door["simple"] if door["flags"] & OPEN else 0
         for f in range(door["first"] + asked, door["first"] + door["count"]):
             total += int(feeds[f]["lane"])
-    for i in range(begin, end):
-        door = doors[sensor[i]]
+    for k in range(begin, end):
+        door = doors[sensor[k]]
         if door["flags"] & HAS_RATE:
             row = door["rate_row"]
             total += int(memories.rate_rings[row, memories.rate_heads[row]["count"] % POINTS_MAX]["time_ms"])
@@ -100,7 +100,9 @@ def touch(sensor: Array, doors: Array, feeds: Array, lanes: Array, memories: Mem
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def fan_out(
+    left: Array,
     sensor: Array,
+    taken_ahead: Array,
     time_ms: Array,
     value: Array,
     quality: Array,
@@ -116,27 +118,30 @@ def fan_out(
     memories: Memories,
     slopes: Array,
     turn: int,
-    i: int,
+    k: int,
     e: int,
     samples: Array,
     starts: Array,
     order: Array,
 ) -> tuple[int, int, int, int]:
-    """Write samples from reading i and event e on until they are full or the batch ends; return (i, e, samples, _).
+    """Write samples from place k and event e on until they are full or the batch ends; return (k, e, samples, _).
 
-    turn: the number of this slice · slopes: scratch. Afterwards `order[starts[d]:starts[d + 1]]` are the samples of
-    detector d, in order. The sample array must hold at least the widest sensor's feeds.
+    left: positions of the readings that are to be taken, in order; k counts these · sensor: theirs · taken_ahead: how
+    far each reading of the batch is (rules.ahead) · turn: the number of this slice · slopes: scratch. Afterwards
+    `order[starts[d]:starts[d + 1]]` are the samples of detector d, in order. The sample array must hold at least the
+    widest sensor's feeds.
     """
     n = 0
-    begun = i
-    readings = len(sensor)
+    begun = k
+    readings = len(left)
     starts[:] = 0
-    touched = i
+    touched = k
     total = 0
     while True:
-        if i == touched:
-            touched = min(i + TOUCH_AHEAD, readings)
-            total += touch(sensor, doors, feeds, lanes, memories, i, touched)
+        if k == touched:
+            touched = min(k + TOUCH_AHEAD, readings)
+            total += touch(sensor, doors, feeds, lanes, memories, k, touched)
+        i = left[k] if k < readings else len(time_ms)
         if e < n_events and events[e]["before"] <= i:
             event = events[e]
             subject = event["subject"]
@@ -166,9 +171,9 @@ def fan_out(
                 n += 1
             e += 1
             continue
-        if i == readings or (n > 0 and i - begun >= READINGS_MAX):
+        if k == readings or (n > 0 and k - begun >= READINGS_MAX):
             break
-        door = doors[sensor[i]]
+        door = doors[sensor[k]]
         if n + door["count"] > len(samples):
             break
         way = reading_lane[i]
@@ -179,8 +184,8 @@ def fan_out(
             is_plain = way == LIVE_LANE and is_good and not np.isnan(x)
             asked = rest = door["first"]
             rest += door["simple"]
-            taken = 0
-            if is_plain and door["flags"] & OPEN:
+            taken = taken_ahead[i]
+            if taken == SHUT and is_plain and door["flags"] & OPEN:
                 taken = is_let_through(door, time_ms[i], x, feeds, lanes, rules, memories)
             if taken == LET_THROUGH:
                 asked = rest
@@ -213,15 +218,15 @@ def fan_out(
                 starts[feed["detector"] + 1] += 1
                 lanes[feed["lane"]]["turn"] = turn
                 n += 1
-        i += 1
+        k += 1
 
     for d in range(1, len(starts)):
         starts[d] += starts[d - 1]
-    for k in range(n):
-        d = samples[k]["detector"]
-        order[starts[d]] = k
+    for j in range(n):
+        d = samples[j]["detector"]
+        order[starts[d]] = j
         starts[d] += 1
     for d in range(len(starts) - 1, 0, -1):  # each stands at the next one's start now
         starts[d] = starts[d - 1]
     starts[0] = 0
-    return i, e, n, total
+    return k, e, n, total

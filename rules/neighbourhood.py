@@ -18,7 +18,7 @@ HOPS_MAX = 64  # a network deeper than this has a loop in it
 class _Grid:
     """Sensors in squares as wide as one search reaches; a search looks at nine.
 
-    SciPy's trees cost half a second of imports at every start, more than the searches of a whole city.
+    SciPy's trees cost 0.4 s of imports at every start, more than the searches of a whole city (docs/adr/0004).
     """
 
     def __init__(self, places: Sequence[tuple[float, float, Sensor]], within_m: float) -> None:

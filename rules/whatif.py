@@ -24,11 +24,12 @@ Key = tuple[str, str]
 
 # Every field of CityConfig, by what a difference in it can change; a test sees to it that none is forgotten.
 BY_LANE = ("rules", "sensors")  # compared rule by rule and sensor by sensor
-ALL_ALARMS = ("sites", "gateways", "quantities", "timezone", "quality", "windows", "storm")  # then everything is run
+ALL_ALARMS = ("sites", "gateways", "quantities", "timezone", "quality", "windows", "storm", "alarms")  # all run
 TELLING_ONLY = (  # orders, notices, who hears of what: a what-if counts neither, and says so
     *("teams", "routes", "channels", "templates", "people", "rotas", "chains", "profiles", "drills"),
+    *("workdays", "watchdog", "calendar_warn_days"),
 )
-NO_ALARMS = ("name", "broker_url", "fingerprint", "files", "areas", "public_url", "budget")
+NO_ALARMS = ("name", "broker_url", "fingerprint", "files", "areas", "public_url", "budget", "contacts_kept_s")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from citypulse.by_sensor import by_sensor
 from citypulse.model import CityConfig, ReadingBatch, SensorTable
 
-from .columns import ALONE, MEMORY, Neighbours, blank_memory, blank_rings, compile_rules
+from .columns import ALONE, MEMORY, Compiled, Neighbours, blank_memory, blank_rings, compile_rules
 from .kernel import grade
 from .quick import blank_clues
-from .settings import QualitySettings, SensorQuality
+from .settings import COMPANY_MAX, QualitySettings, SensorQuality
 from .verdicts import PLACES
 
 _NO_DEPTH = np.zeros(0)
@@ -77,6 +78,7 @@ class QualityControl:
         self._ring_ms, self._ring = blank_rings(self._compiled)
         self._clues, self._spans = blank_clues(self._compiled)
         self._verdicts = np.zeros(PLACES, np.int64)  # scratch of the kernel
+        self._groups = _in_turn(self._compiled)
 
     @classmethod
     def of_sensors(cls, settings: QualitySettings, ids: Sequence[str], cadence_s: Sequence[float]) -> QualityControl:
@@ -84,12 +86,15 @@ class QualityControl:
         index = {sensor_id: i for i, sensor_id in enumerate(ids)}
         chosen: list[SensorQuality | None] = []
         neighbours: list[Neighbours] = []
+        named: dict[int, set[str]] = {}  # by identity of the settings, which many sensors share
         for sensor_id in ids:
             site, _, quantity = sensor_id.rpartition(".")
             quality = settings.of(sensor_id, quantity)
-            beside = {q: index.get(f"{site}.{q}", -1) for q in named_beside(quality)}
             chosen.append(quality)
-            neighbours.append(beside_of(quality, beside))
+            if id(quality) not in named:
+                named[id(quality)] = named_beside(quality)
+            beside = {q: index.get(f"{site}.{q}", -1) for q in named[id(quality)]}
+            neighbours.append(beside_of(quality, beside) if beside else ALONE)
         return cls(chosen, cadence_s, neighbours)
 
     @classmethod
@@ -108,10 +113,6 @@ class QualityControl:
 
         depth: metres, one a reading (NaN unknown), for climatologies by depth.
         """
-        n = len(batch)
-        flags = np.empty(n, np.uint8)
-        tests = np.empty(n, np.uint32)
-        amended = np.empty((n, 5), np.int64)
         columns = (
             _plain(batch.sensor, np.int32),
             _plain(batch.time_ms, np.int64),
@@ -121,6 +122,33 @@ class QualityControl:
             _plain(batch.quality, np.uint8),
             _plain(batch.lane, np.uint8),
         )
+        order = self._order(columns[0])
+        if order is None:
+            flags, tests, amended = self._grade(columns)
+        else:  # columns are put in order once: finding each reading in its place costs more than all it gains
+            of_sensor = self._grade(tuple(column if column is _NO_DEPTH else column.take(order) for column in columns))
+            flags, tests = np.empty_like(of_sensor[0]), np.empty_like(of_sensor[1])
+            flags[order], tests[order], amended = of_sensor
+            amended[:, 4] = order[amended[:, 4]]
+            amended = amended[np.argsort(amended[:, 4])]  # a reading brings one at most
+        return Graded(
+            flags=flags,
+            tests=tests,
+            amendments=Amendments(
+                sensor=amended[:, 0].astype(np.int32),
+                time_ms=amended[:, 1].copy(),
+                quality=amended[:, 2].astype(np.uint8),
+                tests=amended[:, 3].astype(np.uint32),
+                by=amended[:, 4].copy(),
+            ),
+        )
+
+    def _grade(
+        self, columns: tuple[NDArray[Any], ...]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint32], NDArray[np.int64]]:
+        """Run the kernel over columns in their order; return flags, tests and amendments."""
+        n = len(columns[0])
+        flags, tests, amended = np.empty(n, np.uint8), np.empty(n, np.uint32), np.empty((n, 5), np.int64)
         c = self._compiled
         count, _ = grade(
             *columns,
@@ -136,18 +164,13 @@ class QualityControl:
             amended,
             self._verdicts,
         )
-        amended = amended[:count]
-        return Graded(
-            flags=flags,
-            tests=tests,
-            amendments=Amendments(
-                sensor=amended[:, 0].astype(np.int32),
-                time_ms=amended[:, 1].copy(),
-                quality=amended[:, 2].astype(np.uint8),
-                tests=amended[:, 3].astype(np.uint32),
-                by=amended[:, 4].copy(),
-            ),
-        )
+        return flags, tests, amended[:count]
+
+    def _order(self, sensor: NDArray[np.int32]) -> NDArray[np.intp] | None:
+        """Return in which order to take a batch: sensor by sensor, or None where order of arrival is as quick."""
+        if self._groups is None:
+            return by_sensor(sensor, len(self._memory))
+        return by_sensor(self._groups[sensor], len(self._memory) + 1)
 
     @property
     def window_overflow(self) -> NDArray[np.int64]:
@@ -170,6 +193,18 @@ class QualityControl:
             self._memory[name] = state[name]
         self._ring_ms[:], self._ring[:] = state["ring_ms"], state["ring"]
         self._clues, self._spans = blank_clues(self._compiled)
+
+
+def _in_turn(compiled: Compiled) -> NDArray[np.int32] | None:
+    """Return a number by sensor, one for all sensors that look at another or are looked at, or None: nobody does."""
+    rules, n = compiled.rules, len(compiled.rule_of)
+    seen = np.stack([rules["companion"], *(rules[f"company_{k}"] for k in range(COMPANY_MAX))])
+    if not np.any(seen >= 0):
+        return None
+    groups = np.arange(n, dtype=np.int32)
+    groups[np.any(seen >= 0, axis=0)[compiled.rule_of]] = n
+    groups[seen[seen >= 0]] = n
+    return groups
 
 
 def _plain(column: NDArray[Any], kind: Any) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""The one loop over readings: every enabled test of every reading, in order of arrival, from memory by sensor.
+"""The one loop over readings: every enabled test of every reading, in order, from memory by sensor.
 
 Reading by reading on purpose: the result does not depend on how readings are cut into batches.
 """
@@ -167,7 +167,7 @@ def grade(
     amended: NDArray[np.int64],
     verdicts: Masks,
 ) -> tuple[int, int]:
-    """Grade readings in order of arrival; returns the number of amendments, and a sum that means nothing (quick.touch).
+    """Grade readings in their order; returns the number of amendments, and a sum that means nothing (quick.touch).
 
     depth: one value a reading, or empty. base: the flag each reading came with, 0 for none. lane: only LIVE (0)
     readings are remembered; HISTORY (1) ones get the tests without memory; others keep their flag.

@@ -92,12 +92,12 @@ def rate_of_change(
 ) -> int:
     """Change per second since the previous reading, the step cut to whole seconds; strictly above is raised.
 
-    Without a previous value the rate is undefined and the reading stays good. Two readings of one instant
-    count as one second apart.
+    Without a previous value, or a time of either, the rate is undefined and the reading stays good. Two readings
+    of one instant count as one second apart.
     """
     if math.isnan(x):
         return MISSING
-    if math.isnan(previous):
+    if math.isnan(previous) or NO_TIME in (previous_ms, time_ms):
         return GOOD
     seconds = (time_ms - previous_ms) // 1000
     rate = abs((x - previous) / (seconds if seconds != 0 else 1))

@@ -151,7 +151,8 @@ def is_alive(
 ) -> bool:
     """Whether two readings in the window are so far apart that no window of this size can be attenuated.
 
-    Among n readings of which two are r apart the population standard deviation is at least r / √(2n).
+    Among n readings of which two are r apart the population standard deviation is at least r / √(2n). A window that
+    is not full yet holds fewer, so less is enough then: but what proves that is no clue for a fuller one.
     """
     newest, size = memory["seen"], rule["window_size"]
     oldest_ms = time_ms - rule["attenuated_ms"]
@@ -167,6 +168,9 @@ def is_alive(
         return False
     if is_proven:
         return True
+    enough = apart
+    if newest + 1 < size and rule["statistic"] == qartod.STATISTIC_STD:
+        enough = apart * math.sqrt((newest + 1) / size)
     low = high = x
     number = newest - 1
     place = first + newest % size
@@ -183,7 +187,8 @@ def is_alive(
                 return True
         number -= 1
     clue["alive_from"] = UNKNOWN
-    return False
+    is_lively: bool = high - low >= enough
+    return is_lively
 
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
@@ -208,7 +213,7 @@ def passes(
     enabled = rule["enabled"]
     if rule["is_quick"] == 0 or memory["seen"] < 2 or math.isnan(memory["last"]):
         return NOT_QUICK
-    if time_ms == NO_TIME or time_ms <= memory["last_ms"]:
+    if time_ms == NO_TIME or memory["last_ms"] == NO_TIME or time_ms <= memory["last_ms"]:
         return NOT_QUICK
     if enabled & _GROSS_RANGE and not (
         rule["fail_low"] <= x <= rule["fail_high"] and rule["suspect_low"] <= x <= rule["suspect_high"]

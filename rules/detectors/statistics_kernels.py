@@ -16,8 +16,8 @@ WINDOW_MAX = 32  # scores an event discriminator can look back on
 
 
 @njit(cache=True, nogil=True)
-def hour_of_day(time_ms: int, since_ms: NDArray[np.int64], offset_ms: NDArray[np.int64]) -> int:
-    """Return the local hour, 0 to 23. From since_ms[k] on, local time is UTC plus offset_ms[k] (rules.detectors.zone).
+def local_ms(time_ms: int, since_ms: NDArray[np.int64], offset_ms: NDArray[np.int64]) -> int:
+    """Return local time, as ms since 1970 began there. From since_ms[k] on it is UTC plus offset_ms[k] (zone.py).
 
     Before the first of them its offset counts.
     """
@@ -28,7 +28,14 @@ def hour_of_day(time_ms: int, since_ms: NDArray[np.int64], offset_ms: NDArray[np
             low = middle
         else:
             high = middle
-    hour: int = (time_ms + offset_ms[low]) // HOUR_MS % HOURS
+    local: int = time_ms + offset_ms[low]
+    return local
+
+
+@njit(cache=True, nogil=True)
+def hour_of_day(time_ms: int, since_ms: NDArray[np.int64], offset_ms: NDArray[np.int64]) -> int:
+    """Return the local hour, 0 to 23, by the same table."""
+    hour: int = local_ms(time_ms, since_ms, offset_ms) // HOUR_MS % HOURS
     return hour
 
 
