@@ -117,6 +117,13 @@ class Desk:
         self._storms.flush(pen)
         return pen.effects
 
+    def see(self, batch: ReadingBatch, now_ms: int) -> Effects:
+        """Follow active alarms' worst values through readings that changed nothing else; no clock runs."""
+        pen = Pen(now_ms=now_ms, collector=self._storms)
+        self._peaks.begin(batch)
+        self._peaks.fold(pen, self.alarms)
+        return pen.effects
+
     def _announce(self, pen: Pen) -> None:
         for alarm in self._caller.announce(pen):
             self._keep(alarm)

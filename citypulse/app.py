@@ -9,22 +9,25 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+from zoneinfo import ZoneInfo
 
 import structlog
-from apscheduler.schedulers.background import BackgroundScheduler
 
 from alerts.channels import CHANNELS
 from alerts.letters import Writer
 from alerts.links import Signer
 from alerts.outbox import Deliverer
+from alerts.workdays import expiry
 from citypulse.city import City, Source
-from citypulse.clock import Clock, monotonic_s
+from citypulse.clock import Clock, monotonic_s, utc
 from citypulse.config import Extensions, load_city
 from citypulse.evidence import EvidenceStore
 from citypulse.journal import Journal, UsageState
@@ -34,19 +37,23 @@ from citypulse.ledger.users import Users
 from citypulse.mailbox import Mailbox
 from citypulse.metrics import Metrics
 from citypulse.model import CityConfig, SensorTable
+from citypulse.night_proof import NightlyProof
 from citypulse.reading_room import ReadingRoom
 from citypulse.reloading import Outcome, Reloader, past_config, texts_of
-from citypulse.rota_views import gap_command
-from citypulse.store import ReadingStore, open_store
+from citypulse.store import ReadingStore, open_late
 from citypulse.store.sink import Sink
 from citypulse.turn import Regime, Turn
+from citypulse.watchdog import LOOK_S, Watchdog
 from citypulse.window import Window
 from ingest.codecs import CODECS
 from ingest.inbox import Inbox
 from ingest.mqtt import MqttSource
 from ingest.qc.settings import QualitySettings
 from rules.detectors import DETECTORS
-from rules.sound import unsound
+from rules.sound import REFUSALS, unsound
+
+if TYPE_CHECKING:
+    from apscheduler.schedulers.background import BackgroundScheduler
 
 HEARTBEAT_S = 1.0  # city time: timers are looked at this often when nothing arrives
 SWITCH_S = 0.001
@@ -56,8 +63,7 @@ ANSWERS_KEPT_S = 7 * 86_400
 NOTICES_KEPT_S = RETENTION_DAYS * 86_400
 ANCHORS_FILE = "anchors.jsonl"  # in the data folder, one line a day
 WATCH_S = 2.0  # between two looks at the configuration's files
-PROVE_AT_H = 2  # local hour of the nightly proof that somebody is always reached
-PROVE_DAYS = 14
+PROVE_LOOK_S = 60.0  # between two looks whether the nightly proof is due
 STOP_WAIT_S = 2.5  # a clean stop takes less than three seconds in all
 log = structlog.get_logger()
 
@@ -71,6 +77,21 @@ def extensions() -> Extensions:
         quality=QualitySettings,
         trial=unsound,
     )
+
+
+@contextmanager
+def laid_out_once(*paths: Path) -> Iterator[Extensions]:
+    """Give extensions that leave it to the block to find out whether the rules can be laid out, as it does so anyway.
+
+    When they cannot, the files are read once more: ConfigError says which rule a detector refuses, at its line.
+    """
+    known = extensions()
+    try:
+        yield replace(known, trial=None)
+    except REFUSALS:
+        for path in paths:
+            load_city(path, known)
+        raise
 
 
 def assemble(
@@ -141,7 +162,7 @@ class Service:
         now_ms = clock.now_ms()
         self.city.recover(now_ms)
         self.ledger.record_config(config.fingerprint, texts_of(config), now_ms=now_ms)
-        self.store: ReadingStore = open_store(store, data_dir)
+        self.store: ReadingStore = open_late(store, data_dir)
         self.sink = Sink(self.store, self.journal, name=store, sensor_ids=lambda: self.table.ids, clock=clock)
         self.signer = Signer.at(data_dir, config.public_url)
         self.pictures = EvidenceStore(data_dir)
@@ -151,13 +172,15 @@ class Service:
         if config_path is not None:
             self.reloader = Reloader(config_path, extensions(), in_force=lambda: self.city.config, adopt=self._adopt)
         self.window = Window(self, extensions())
+        self.night_proof = NightlyProof(
+            lambda: self.city.config, lambda days: self.window.rota_coverage(days=days), self.mailbox.submit
+        )
+        self.watchdog = Watchdog(lambda: self.config, self.window.health)
         self._watches = watches
         self.beat_at_s = monotonic_s()
         self.trouble = ""
         self._threads: list[threading.Thread] = []
-        self._housekeeping = BackgroundScheduler(
-            job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
-        )
+        self._housekeeping: BackgroundScheduler | None = None
 
     @classmethod
     def open(
@@ -171,15 +194,16 @@ class Service:
         watches: bool = True,
     ) -> Service:
         """Open a service from a configuration file. Raises ConfigError, LedgerError, CityError."""
-        return cls(
-            config=load_city(config_path, extensions()),
-            data_dir=data_dir,
-            clock=clock,
-            broker_url=broker_url or "",
-            store=store,
-            config_path=config_path,
-            watches=watches,
-        )
+        with laid_out_once(config_path) as known:
+            return cls(
+                config=load_city(config_path, known),
+                data_dir=data_dir,
+                clock=clock,
+                broker_url=broker_url or "",
+                store=store,
+                config_path=config_path,
+                watches=watches,
+            )
 
     # ── life ────────────────────────────────────────────────────────────────────────────────────
 
@@ -190,20 +214,22 @@ class Service:
         self._thread("heart", self._beat)
         self._thread("sink", lambda: self.sink.run(self._stop))
         self._thread("outbox", self._deliver)
-        self._keep_house()
         self.source.start()
+        self._thread("house", self._keep_house)
         log.info("city.started", sensors=len(self.config.sensors), rules=len(self.config.rules))
         return self
 
     def __exit__(self, *_: object) -> None:
         began_s = monotonic_s()
+        self.watchdog.stopping()
         self._stop.set()
         self._delivery[1].set()
         self.inbox.ready.set()
         self.source.stop(timeout_s=1.0)
-        self._housekeeping.shutdown(wait=False)
         for thread in self._threads:
             thread.join(max(0.1, STOP_WAIT_S - (monotonic_s() - began_s)))
+        if self._housekeeping is not None:
+            self._housekeeping.shutdown(wait=False)
         if not self.trouble:
             self.city.snapshot()
         self._snapshots.shutdown(wait=True)
@@ -257,23 +283,34 @@ class Service:
             self._last_snapshot = self._snapshots.submit(self.journal.save_snapshot, tick, now_ms, parts)
 
     def _keep_house(self) -> None:
+        """Begin what is done by the hour or the day; on a thread of its own, so that no alarm waits for its imports."""
+        from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415
+
+        jobs = BackgroundScheduler(job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1})
+
         def every(seconds: float, work: Callable[[], object]) -> None:
-            self._housekeeping.add_job(work, "interval", seconds=seconds)
+            jobs.add_job(work, "interval", seconds=seconds)
 
         every(5, self._prune)
         every(20, self.ledger.checkpoint)
         every(3600, self._forget)
         every(86_400, self._anchor)
-        self._housekeeping.add_job(self._prove, "cron", hour=PROVE_AT_H, timezone=self.config.timezone)
+        every(86_400, self._warn_of_calendar)
+        every(PROVE_LOOK_S, lambda: self.night_proof.look(self.clock.now_ms()))
+        every(LOOK_S, lambda: self.watchdog.look(monotonic_s()))
         if self.reloader is not None and self._watches:
             every(WATCH_S, self._look)
-        self._housekeeping.start()
+        jobs.start()
+        self.watchdog.look(monotonic_s())
+        self._warn_of_calendar()
+        self._housekeeping = jobs
 
-    def _prove(self) -> None:
-        """Prove the coming fortnight; tell the desk's lead when an alarm would reach nobody."""
-        command = gap_command(self.window.rota_coverage(days=PROVE_DAYS), self.city.config, self.clock.now_ms())
-        if command is not None:
-            self.mailbox.submit(command)
+    def _warn_of_calendar(self) -> None:
+        """Say at the start, and every day after, that the workday calendar is about to end."""
+        today = utc(self.clock.now_ms()).astimezone(ZoneInfo(self.config.timezone)).date()
+        ends = expiry(today, self.config.calendar_warn_days)
+        if ends is not None:
+            log.warning("calendar.ends", on=ends[0].isoformat(), zh=ends[1].zh, en=ends[1].en)
 
     def _anchor(self) -> None:
         """Write down where the record stands; a copy of this file elsewhere proves that nothing was rewritten."""
@@ -290,6 +327,7 @@ class Service:
         self.ledger.prune_answers(before_ms=now_ms - ANSWERS_KEPT_S * 1000)
         self.ledger.outbox.prune(before_ms=now_ms - NOTICES_KEPT_S * 1000)
         self.ledger.reply_codes.prune(before_ms=now_ms - NOTICES_KEPT_S * 1000)
+        self.ledger.erase_contacts(now_ms=now_ms, kept_s=self.config.contacts_kept_s)
         self.store.retain(now_ms - int(timedelta(days=RETENTION_DAYS).total_seconds() * 1000))
 
     # ── a changed configuration ─────────────────────────────────────────────────────────────────
@@ -303,8 +341,8 @@ class Service:
         return outcome
 
     def reload_soon(self, asked_by: str) -> None:
-        """Read the configuration again on a housekeeping thread."""
-        self._housekeeping.add_job(self.reload, args=[asked_by])
+        """Read the configuration again on a thread of its own."""
+        threading.Thread(target=self.reload, args=[asked_by], name="reload", daemon=True).start()
 
     def _look(self) -> None:
         outcome = self.reloader.look() if self.reloader is not None else None

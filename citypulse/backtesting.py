@@ -6,11 +6,12 @@ and judging run at the same time, and so do the configurations: the compiled loo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import repeat
+from itertools import islice, repeat
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,14 @@ from citypulse.checkpoint import Checkpoint, Place
 from citypulse.errors import CityError
 from citypulse.fingerprint import Fingerprint
 from citypulse.history import Columns, FileHistory, History, OutOfOrderError, ahead
-from citypulse.model import CityConfig
+from citypulse.model import CityConfig, ReadingBatch
 from citypulse.scores import ScoreFile
 from citypulse.trial import Outcome, Trial, calibrated, occurrence_of
 from rules.whatif import Selection
 
 __all__ = ["Outcome", "Series", "Span", "Trial", "Window", "backtest", "calibrated", "occurrence_of", "readings_in"]
+
+UNTOLD_MAX = 8  # portions that an engine may be ahead of its desk
 
 Show = Callable[[float, int, int], None]
 """show(share done 0 … 1, readings so far, alarms so far)."""
@@ -158,17 +161,22 @@ class _Run:
         tally, stream = self._from_checkpoint(trials, history)
         names: Sequence[str] = ()
         last_ms, at_last = -(2**62), 0
-        with ThreadPoolExecutor(len(trials), thread_name_prefix="trial") as pool:
+        with _Judges(trials) as judges:
             for columns in ahead(stream):
                 names = columns.names
                 tally.add(columns)
-                _take(trials, columns, pool)
+                judges.take(columns)
                 self.show(columns.share_done, tally.readings, trials[0].alarms)
                 if self.checkpoint is not None:
                     first_ms, before_ms, last_ms = int(columns.time_ms[0]), last_ms, int(columns.time_ms[-1])
                     same = at_last if first_ms == before_ms == last_ms else 0
                     at_last = same + int((columns.time_ms == last_ms).sum())
-                    self.checkpoint.offer(partial(tally.place, at_last, is_sorted=history.is_sorted), trials)
+
+                    def here(seen: int = at_last) -> Place:
+                        judges.settle()  # what is kept holds for every part of a trial
+                        return tally.place(seen, is_sorted=history.is_sorted)
+
+                    self.checkpoint.offer(here, trials)
         return self._ended(trials, tally, names, whole)
 
     def _from_checkpoint(self, trials: Sequence[Trial], history: History) -> tuple[_Tally, Iterator[Columns]]:
@@ -213,16 +221,49 @@ class _Run:
         return replace(outcome, occurrences=tuple(o for o in outcome.occurrences if (o.rule, o.scope) in told))
 
 
-def _take(trials: Sequence[Trial], columns: Columns, pool: ThreadPoolExecutor) -> None:
-    """Give a portion to every trial, each on a thread; what two grade alike is graded once."""
-    first = trials[0]
-    if len(trials) == 1 or not all(first.grades_like(other) for other in trials[1:]):
-        list(pool.map(Trial.take, trials, repeat(columns)))
-        return
-    for trial in trials:
-        if (first_ms := trial.first_ms(columns)) is not None:
-            trial.begin(first_ms)
-    list(pool.map(Trial.step, trials, repeat(first.batch(columns)), repeat(int(columns.time_ms[-1]))))
+class _Judges:
+    """Runs the trials, each engine on a thread, and all desks on one more: engines let go of the interpreter.
+
+    A desk follows its engine at most UNTOLD_MAX portions behind; it never runs ahead of it nor out of order.
+    """
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        self._trials = trials
+        self._grades_alike = all(trials[0].grades_like(other) for other in trials[1:])
+        self._engines = ThreadPoolExecutor(len(trials), thread_name_prefix="engine")
+        self._desks = ThreadPoolExecutor(1, thread_name_prefix="desk")
+        self._untold: deque[Future[None]] = deque()
+
+    def take(self, columns: Columns) -> None:
+        """Give a portion to every trial; what two grade alike is graded once. Raises what an earlier telling raised."""
+        now_ms = int(columns.time_ms[-1])
+        for trial in self._trials:
+            if (first_ms := trial.first_ms(columns)) is not None:
+                trial.begin(first_ms)
+        if self._grades_alike:
+            batches: Iterable[ReadingBatch] = repeat(self._trials[0].batch(columns))
+        else:
+            batches = self._engines.map(Trial.batch, self._trials, repeat(columns))
+        batches = list(islice(batches, len(self._trials)))
+        found = self._engines.map(Trial.judge, self._trials, batches, repeat(now_ms))
+        for trial, transitions, batch in zip(self._trials, found, batches, strict=True):
+            self._untold.append(self._desks.submit(trial.tell, transitions, now_ms, batch))
+        while len(self._untold) > UNTOLD_MAX * len(self._trials):
+            self._untold.popleft().result()
+
+    def settle(self) -> None:
+        """Wait until every desk has been told everything."""
+        while self._untold:
+            self._untold.popleft().result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._engines.shutdown()
+        self._desks.shutdown(cancel_futures=kind is not None)
+        if kind is None:
+            self.settle()
 
 
 def _without_first(history: History, many: int) -> Iterator[Columns]:

@@ -94,6 +94,7 @@ class City:
         self._save_snapshot = save_snapshot or journal.save_snapshot
         self._wait = wait
         self._fault = fault
+        self.commit_problem = ""  # why the tick in hand cannot be written; read by the health page's thread
         self.is_taking = True  # False while the journal is over its disk budget: the inbox fills, the broker waits
         self._number = 0
         self._committed_ms = 0
@@ -208,11 +209,13 @@ class City:
                 self._ledger.commit(tick)
             except LedgerError as error:  # disk full, or held by somebody else: both may pass
                 self._metrics.commit_retries.inc()
+                self.commit_problem = str(error)
                 log.warning("city.commit_failed", tick=tick.number, retry_s=pause_s, why=str(error))
                 if self._wait(pause_s):
                     raise
                 pause_s = min(2 * pause_s, longest_s)
             else:
+                self.commit_problem = ""
                 self._metrics.commit_seconds.observe(monotonic_s() - began_s)
                 return
 

@@ -42,5 +42,5 @@ def refusal(command: Command) -> Answer | None:
         wrong = f"it is larger than {BYTES_MAX} bytes"
     if not wrong:
         return None
-    said = f"the data of this command cannot be taken: {wrong}"
+    said = f"命令内容不能接收 the data of this command cannot be taken: {wrong}"
     return Answer(command=command.id, ok=False, code="bad_data", message=said)

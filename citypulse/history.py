@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from citypulse.errors import CityError
 from citypulse.readings_files import RowProblem, read_readings
-from citypulse.store import Archive, Extent, ReadingStore
+from citypulse.store import Archive, Extent, Readings, ReadingStore
 
 SORTED_MAX = 60_000_000  # readings that are sorted in memory: about 1.3 GB
 EVER_MS = 2**62
 AHEAD_MAX = 2  # portions read while an earlier one is judged
+EARLY_MAX = 12  # windows of a store read before anybody asks: a million readings and 21 MB each
 
 T = TypeVar("T")
 
@@ -105,16 +106,25 @@ class StoreHistory(History):
         since_ms: int,
         until_ms: int,
         sensors: Sequence[int] | None = None,
+        early: Ahead[Readings] | None = None,
     ) -> None:
-        """`ids[i]` names the store's sensor i; sensors: only these indexes."""
+        """`ids[i]` names the store's sensor i; sensors: only these indexes.
+
+        early: the same readings, being read already: who goes through all of them first gets these; who wants less,
+        or wants them again, reads anew.
+        """
         super().__init__(since_ms=since_ms, until_ms=until_ms)
-        self._store, self._ids, self._sensors = store, ids, sensors
+        self._store, self._ids, self._sensors, self._early = store, ids, sensors, early
 
     def _columns(self) -> Iterator[Columns]:
+        from citypulse.store.ordering import arranged  # noqa: PLC0415 - a compiler: reading begins while it is loaded
+
         done = 0
+        early, self._early = self._early, None
+        chunks: Iterable[Readings]
         if isinstance(self._store, Archive):
             total = max(1, self._store.extent(self._sensors, self.since_ms, self.until_ms).readings)
-            chunks = self._store.recall(self._sensors, self.since_ms, self.until_ms)
+            chunks = map(arranged, early or self._store.recall(self._sensors, self.since_ms, self.until_ms))
         else:
             total = max(1, self._store.count())
             chunks = self._store.scan(self._sensors, self.since_ms, self.until_ms)
@@ -145,11 +155,11 @@ class StoreHistory(History):
 
     def only(self, sensors: Collection[str]) -> History:
         """Return the same history of these sensors, where the store can survey the rest."""
-        if not isinstance(self._store, Archive):
+        if not isinstance(self._store, Archive) or (among := self._among(sensors)) is None:
             return self
-        return StoreHistory(
-            self._store, self._ids, since_ms=self.since_ms, until_ms=self.until_ms, sensors=self._among(sensors)
-        )
+        if self._early is not None:
+            self._early.close()
+        return StoreHistory(self._store, self._ids, since_ms=self.since_ms, until_ms=self.until_ms, sensors=among)
 
     def extent(self, sensors: Collection[str] | None = None) -> Extent | None:
         """Return how many readings of these sensors (of all) there are, and from when to when, if the store can."""
@@ -317,40 +327,65 @@ def _merged(streams: Sequence[Iterator[Columns]]) -> Iterator[Columns]:
 # ── reading ahead ───────────────────────────────────────────────────────────────────────────────
 
 
-def ahead(stream: Iterable[T]) -> Iterator[T]:
-    """Yield what `stream` yields, which runs on a thread of its own, at most AHEAD_MAX items ahead."""
-    items: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(AHEAD_MAX)
-    stop = threading.Event()
+class Ahead(Iterator[T]):
+    """Yields what `stream` yields, which runs on a thread of its own from now on, at most `most` items ahead."""
 
-    def give(item: tuple[T | None, BaseException | None]) -> bool:
-        while not stop.is_set():
+    def __init__(self, stream: Iterable[T], most: int) -> None:
+        """Begin."""
+        self._items: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(most)
+        self._stop = threading.Event()
+        self._stream = stream
+        self._reader = threading.Thread(target=self._read, name="history", daemon=True)
+        self._reader.start()
+
+    def _give(self, item: tuple[T | None, BaseException | None]) -> bool:
+        while not self._stop.is_set():
             try:
-                items.put(item, timeout=0.1)
+                self._items.put(item, timeout=0.1)
             except queue.Full:
                 continue
             return True
         return False
 
-    def read() -> None:
+    def _read(self) -> None:
         try:
-            for item in stream:
-                if not give((item, None)):
+            for item in self._stream:
+                if not self._give((item, None)):
                     return
         except BaseException as error:  # noqa: BLE001 - told to the one who reads
-            give((None, error))
+            self._give((None, error))
         else:
-            give((None, None))
+            self._give((None, None))
 
-    reader = threading.Thread(target=read, name="history", daemon=True)
-    reader.start()
+    def __next__(self) -> T:
+        """Return the next item; raises what the stream raised."""
+        if self._stop.is_set():
+            raise StopIteration
+        item, error = self._items.get()
+        if item is None:
+            self.close()
+            raise error if error is not None else StopIteration
+        return item
+
+    def close(self) -> None:
+        """Let go of the stream; what was read ahead is dropped."""
+        self._stop.set()
+        if self._reader is not threading.current_thread():
+            self._reader.join()
+
+
+def read_early(store: ReadingStore, since_ms: int, until_ms: int) -> Ahead[Readings] | None:
+    """Begin to read all of a store, up to EARLY_MAX windows, while the caller still loads what judges them.
+
+    None where the store would not gain by it.
+    """
+    return Ahead(store.recall(None, since_ms, until_ms), EARLY_MAX) if isinstance(store, Archive) else None
+
+
+def ahead(stream: Iterable[T]) -> Iterator[T]:
+    """Yield what `stream` yields, read AHEAD_MAX items ahead on a thread of its own."""
+    reading = Ahead(stream, AHEAD_MAX)
     try:
-        while True:
-            item, error = items.get()
-            if error is not None:
-                raise error
-            if item is None:
-                return
-            yield item
+        yield from reading
     finally:
-        stop.set()
-        reader.join()
+        reading.close()

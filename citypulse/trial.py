@@ -20,6 +20,7 @@ from citypulse.history import Columns
 from citypulse.model import (
     Alarm,
     CityConfig,
+    Effects,
     Quality,
     ReadingBatch,
     SensorTable,
@@ -155,24 +156,33 @@ class Trial:
 
     def step(self, batch: ReadingBatch, now_ms: int) -> list[Transition]:
         """Step engine and desk; the desk hears of each transition at the time it would have."""
-        if not self._is_begun:
-            if not len(batch):
-                return []  # nothing of ours has been heard yet: no grace runs
-            self.begin(int(batch.received_ms[0]))
-        transitions = self.engine.step(batch, now_ms)
-        if self._keeps:
-            self._transitions += transitions
-        self._tell(transitions, now_ms)
+        if not self._is_begun and not len(batch):
+            return []  # nothing of ours has been heard yet: no grace runs
+        transitions = self.judge(batch, now_ms)
+        self.tell(transitions, now_ms, batch)
         return transitions
 
-    def _tell(self, transitions: Sequence[Transition], now_ms: int) -> None:
+    def judge(self, batch: ReadingBatch, now_ms: int) -> list[Transition]:
+        """Step the engine alone: its transitions are still to be told, in this order, on whatever thread."""
+        if not self._is_begun and len(batch):
+            self.begin(int(batch.received_ms[0]))
+        transitions = self.engine.step(batch, now_ms) if self._is_begun else []
+        if self._keeps:
+            self._transitions += transitions
+        return transitions
+
+    def tell(self, transitions: Sequence[Transition], now_ms: int, batch: ReadingBatch = NOTHING) -> None:
         """Tell the desk, which is given the time at fixed instants, however the readings were cut.
 
-        It is given no readings: they would only testify for orders whose repair was reported, and nobody repairs.
+        `batch`: what the transitions came from, so that active alarms keep their worst value.
         """
+        told = 0
         for stamp_ms, group in groupby(transitions, key=lambda t: t.received_ms):
             self._pass_time(stamp_ms)
-            self._receive(list(group), stamp_ms)
+            until = int(np.searchsorted(batch.received_ms, stamp_ms, side="right"))
+            self._receive(list(group), stamp_ms, _part(batch, told, until))
+            told = until
+        self._note(self.desk.see(_part(batch, told, len(batch)), now_ms))
         self._pass_time(now_ms)
 
     def _pass_time(self, now_ms: int) -> None:
@@ -184,14 +194,16 @@ class Trial:
             self._beat_ms += BEAT_MS
         self._now_ms = max(self._now_ms, now_ms)
 
-    def _receive(self, transitions: Sequence[Transition], now_ms: int) -> None:
-        effects = self.desk.receive(transitions, NOTHING, (), now_ms)
+    def _receive(self, transitions: Sequence[Transition], now_ms: int, batch: ReadingBatch = NOTHING) -> None:
+        self._note(self.desk.receive(transitions, batch, (), now_ms))
+        if len(self._alarms) > ALARMS_MAX:
+            raise CityError(f"more than {ALARMS_MAX:,} alarms: a limit of this configuration is surely wrong")
+
+    def _note(self, effects: Effects) -> None:
         for number, alarm in effects.alarms.items():
             if number not in self._alarms and alarm.suppressed_by:
                 self._hidden.add(number)
             self._alarms[number] = alarm
-        if len(self._alarms) > ALARMS_MAX:
-            raise CityError(f"more than {ALARMS_MAX:,} alarms: a limit of this configuration is surely wrong")
         self._orders.update(effects.orders)
         self._notices += len(effects.notices)
 
@@ -217,19 +229,31 @@ class Trial:
             "is_begun": self._is_begun,
             "now_ms": self._now_ms,
             "transitions": msgspec.msgpack.encode(self._transitions),
+            "peaks": {number: alarm.peak_value for number, alarm in self._alarms.items()},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Stand where a trial of the same configuration stood; only for one that has not begun.
 
-        The desk is told all transitions again: it is quick, and leaves nothing out.
+        The desk is told all transitions again: it is quick, and leaves nothing out but the worst values, which came
+        from readings.
         """
         self.engine.restore(state["engine"])
         self._grader.restore(state["grader"])
         self._is_begun = state["is_begun"]
         self._transitions = msgspec.msgpack.decode(state["transitions"], type=list[Transition])
         if self._is_begun:
-            self._tell(self._transitions, state["now_ms"])
+            self.tell(self._transitions, state["now_ms"])
+        for number, peak in state["peaks"].items():
+            self._alarms[number] = replace(self._alarms[number], peak_value=peak)
+            if number in self.desk.alarms:
+                self.desk.alarms[number] = replace(self.desk.alarms[number], peak_value=peak)
+
+
+def _part(batch: ReadingBatch, first: int, end: int) -> ReadingBatch:
+    if first == end:
+        return NOTHING
+    return batch if end - first == len(batch) else batch.take(slice(first, end))
 
 
 def _without_orders(config: CityConfig) -> CityConfig:

@@ -28,6 +28,7 @@ __all__ = [
     "StoreError",
     "StoreKind",
     "StoreSpec",
+    "open_late",
     "open_store",
     "parse_spec",
 ]
@@ -77,6 +78,9 @@ class Promises:
     keeps_cursor: bool  # readings and cursor become durable together: exactly once, whatever dies when
     durability_lag_s: float  # how long after `write` a crash of the store may still lose what it took
     can_read: bool = True  # query, latest, scan, count work
+
+
+EMBEDDED = Promises(is_durable=True, keeps_cursor=True, durability_lag_s=0.0)
 
 
 class ReadingStore(Protocol):
@@ -158,7 +162,10 @@ class Archive(Protocol):
         ...
 
     def recall(self, sensors: Sequence[int] | None, since_ms: int, until_ms: int) -> Iterator[Readings]:
-        """Yield what `scan` does, in larger chunks; received_ms is not what was stored but the reading's own time."""
+        """Yield the readings window of time after window of time, in no order within one: `ordering.arranged` sorts.
+
+        received_ms is not what was stored but the reading's own time.
+        """
         ...
 
 
@@ -174,10 +181,14 @@ class StoreSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreKind:
-    """An entry of the table: how a store of this kind is opened, and what it promises."""
+    """An entry of the table: how a store of this kind is opened.
+
+    late: what it promises, where opening takes so long that a service leaves it to the sink's thread.
+    """
 
     open: Callable[[StoreSpec], ReadingStore]
     summary: str
+    late: Promises | None = None
 
 
 def _duckdb(spec: StoreSpec) -> ReadingStore:
@@ -199,7 +210,11 @@ def _memory(spec: StoreSpec) -> ReadingStore:
 
 
 STORES: Mapping[str, StoreKind] = {
-    "duckdb": StoreKind(open=_duckdb, summary="DATA/readings.duckdb; embedded, exactly once, the default"),
+    "duckdb": StoreKind(
+        open=_duckdb,
+        summary="DATA/readings.duckdb; embedded, exactly once, the default",
+        late=EMBEDDED,
+    ),
     "influx": StoreKind(open=_influx, summary="InfluxDB 2, or what speaks its write API (VictoriaMetrics: write only)"),
     "memory": StoreKind(open=_memory, summary="gone when the process ends; for tests and trials"),
 }
@@ -219,3 +234,15 @@ def open_store(text: str, data_dir: Path) -> ReadingStore:
     """Open the store that `text` names; see StoreSpec. Raises StoreError."""
     spec = parse_spec(text, data_dir)
     return STORES[spec.kind].open(spec)
+
+
+def open_late(text: str, data_dir: Path) -> ReadingStore:
+    """Return the store that `text` names, opened now or, where that takes long, by its first user.
+
+    Raises StoreError for what `text` gets wrong; a file that cannot be opened is its first user's to hear of.
+    """
+    from .late import LateStore  # noqa: PLC0415 - it stands for what this file declares
+
+    spec = parse_spec(text, data_dir)
+    kind = STORES[spec.kind]
+    return kind.open(spec) if kind.late is None else LateStore(lambda: kind.open(spec), kind.late)

@@ -13,11 +13,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from . import Readings
+
 Array = NDArray[Any]
 
 DIGIT = 10  # bits a pass: its 1024 counters fit the first-level cache
 SPAN_ROWS = 4096  # readings in a span of time, about
 KEY_BITS = 63
+TIE_MOVES = 8  # a reading; beyond, many sensors share their instants and came in no order: sorting by both is quicker
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -30,17 +33,8 @@ def is_ordered(time_ms: Array, sensor: Array) -> bool:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def deal(
-    time_ms: Array,
-    sensor: Array,
-    low_ms: int,
-    span_bits: int,
-    sensor_bits: int,
-    place_bits: int,
-    key: Array,
-    ends: Array,
-) -> None:
-    """Write the keys (time within its span, sensor, place) span after span; `ends` becomes where each span ends."""
+def deal(time_ms: Array, low_ms: int, span_bits: int, place_bits: int, key: Array, ends: Array) -> None:
+    """Write the keys (time within its span, place) span after span; `ends` becomes where each span ends."""
     for i in range(len(time_ms)):
         ends[((time_ms[i] - low_ms) >> span_bits) + 1] += 1
     for k in range(1, len(ends)):
@@ -49,7 +43,7 @@ def deal(
     for i in range(len(time_ms)):
         after = time_ms[i] - low_ms
         span = after >> span_bits
-        key[ends[span]] = ((((after & mask) << sensor_bits) | sensor[i]) << place_bits) | i
+        key[ends[span]] = ((after & mask) << place_bits) | i
         ends[span] += 1
 
 
@@ -88,6 +82,23 @@ def sort_spans(key: Array, ends: Array, other: Array, first_bit: int, last_bit: 
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def settle_ties(order: Array, time_ms: Array, sensor: Array, moves_max: int) -> bool:
+    """Put readings of one instant in order of sensor by insertion; False when that takes more than `moves_max`."""
+    moves = 0
+    for j in range(1, len(order)):
+        here = order[j]
+        k = j
+        while k > 0 and time_ms[order[k - 1]] == time_ms[here] and sensor[order[k - 1]] > sensor[here]:
+            order[k] = order[k - 1]
+            k -= 1
+            moves += 1
+        order[k] = here
+        if moves > moves_max:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def take(order: Array, time_ms: Array, sensor: Array, value: Array, quality: Array) -> Any:
     """Return the four columns in this order."""
     n = len(order)
@@ -102,21 +113,31 @@ def take(order: Array, time_ms: Array, sensor: Array, value: Array, quality: Arr
     return times, sensors, values, qualities
 
 
+def arranged(readings: Readings) -> Readings:
+    """Return readings that count as received at their own time in order of (time, sensor)."""
+    columns = readings.time_ms, readings.sensor, readings.value, readings.quality
+    order = in_order(readings.time_ms, readings.sensor)
+    time_ms, sensor, value, quality = columns if order is None else take(order, *columns)
+    return Readings(sensor=sensor, time_ms=time_ms, value=value, quality=quality, received_ms=time_ms)
+
+
 def in_order(time_ms: NDArray[np.int64], sensor: NDArray[np.int32]) -> NDArray[np.int64] | None:
     """Return the order of (time, sensor) as indexes; None when they are in that order already."""
     n = len(time_ms)
     if is_ordered(time_ms, sensor):
         return None
     low_ms, high_ms = int(time_ms.min()), int(time_ms.max())
-    sensor_bits, place_bits = int(sensor.max()).bit_length(), (n - 1).bit_length()
+    place_bits = (n - 1).bit_length()
     spans = max(1, n // SPAN_ROWS)
     span_bits = ((high_ms - low_ms) // spans).bit_length()
-    if span_bits + sensor_bits + place_bits > KEY_BITS or int(sensor.min()) < 0:
+    if span_bits + place_bits > KEY_BITS:
         return np.lexsort((sensor, time_ms))
     key = np.empty(n, np.int64)
     ends = np.zeros(((high_ms - low_ms) >> span_bits) + 2, np.int64)
-    deal(time_ms, sensor, low_ms, span_bits, sensor_bits, place_bits, key, ends)
+    deal(time_ms, low_ms, span_bits, place_bits, key, ends)
     order = np.empty(n, np.int64)
     other = np.empty(4 * SPAN_ROWS, np.int64)
-    sort_spans(key, ends[:-1], other, place_bits, place_bits + sensor_bits + span_bits, order)
+    sort_spans(key, ends[:-1], other, place_bits, place_bits + span_bits, order)
+    if not settle_ties(order, time_ms, sensor, TIE_MOVES * n):
+        return np.lexsort((sensor, time_ms))
     return order

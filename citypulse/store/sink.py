@@ -75,11 +75,11 @@ class Sink:
         self._backoff_s = 0.0
         self._written = self._steps = self._failures = 0
         self._problem, self._is_permanent = "", False
-        self._start()
+        self._tick = self._durable = journal.follow(name).durable_tick
+        self._is_begun = False
 
-    def _start(self) -> None:
-        kept = self._journal.follow(self._name)
-        self._tick = self._durable = kept.durable_tick
+    def _begin(self) -> None:
+        """Ask the store where it stands, at the first step: it may have to be opened for that."""
         if self._store.promises.keeps_cursor:
             self._tick = self._durable = self._store.cursor(self._journal.id)
         last = self._journal.last_tick
@@ -87,6 +87,7 @@ class Sink:
             # The ledger was restored from a backup: its ticks run again. Stores keep one reading per (sensor, time).
             log.warning("sink.ahead_of_journal", sink=self._name, sink_tick=self._tick, journal_tick=last)
             self._tick = self._durable = last
+        self._is_begun = True
 
     def step(self) -> int:
         """Carry the next entries over; return how many ticks. 0: nothing new, or the store is not taking any.
@@ -94,6 +95,8 @@ class Sink:
         Never raises for what a store or a damaged blob does: it says so once, remembers, and tries the same again.
         """
         try:
+            if not self._is_begun:
+                self._begin()
             entries = self._journal.entries(self._tick, readings_max=self._readings_max, ticks_max=self._ticks_max)
             if entries:
                 self._carry(entries)
@@ -201,6 +204,8 @@ class Sink:
         """Carry over what is committed as long as the store takes it, and write the cursor down."""
         while self.step():
             pass
+        if not self._is_begun:
+            return  # the store never told where it stands
         now_ms = self._clock.now_ms()
         self._journal.advance(self._name, tick=self._tick, durable_tick=self._durable, now_ms=now_ms)
 

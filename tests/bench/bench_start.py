@@ -47,7 +47,8 @@ part("everything else that is imported")
 import citypulse.console.server, citypulse.logs
 part("the console's libraries")
 citypulse.logs.set_up_logs(level=50)
-config = app.load_city(Path(sys.argv[1]), app.extensions())
+with app.laid_out_once(Path(sys.argv[1])) as known:
+    config = app.load_city(Path(sys.argv[1]), known)
 part("reading and checking the configuration")
 from citypulse.config import load_city
 from citypulse.clock import SystemClock
@@ -57,7 +58,7 @@ Regime.of(config, SensorTable.build(tuple(s.id for s in config.sensors), config.
 part("compiling rules, loading cached kernels")
 with tempfile.TemporaryDirectory() as folder:
     service = app.Service(config=config, data_dir=Path(folder), clock=SystemClock())
-    part("ledger, store, recovery (rules once more)")
+    part("ledger, recovery (rules laid out again)")
     quick.__exit__(None, None, None)
 """
 
