@@ -22,6 +22,10 @@ PERIODS: dict[str, int] = {
     "hour": 8,
     "minute": 9,
     "second": 10,
+    "microsecond": 11,
+    "nanosecond": 12,
+    "days_in_month": 13,
+    "daysinmonth": 13,
 }
 
 
@@ -84,4 +88,12 @@ def period_part(time_ms: int, period: int) -> int:
         part = second_of_day % 3600 // 60
     elif period == 10:
         part = second_of_day % 60
+    elif period == 11:
+        part = time_ms % 1000 * 1000
+    elif period == 12:
+        part = 0  # times are whole milliseconds
+    elif period == 13:
+        part = 28 if month == 2 else 30 if month in (4, 6, 9, 11) else 31
+        if month == 2 and january_first(year + 1) - january_first(year) == 366:
+            part = 29
     return part

@@ -217,7 +217,7 @@ def compile_rules(
 def _fill_quick(rule: Record, quality: SensorQuality) -> None:
     """Note what ingest.qc.quick needs to know: whether it may answer, and from what on it is certain."""
     seasons = {m.period for m in quality.climatology}
-    if None in seasons or seasons & {"minute", "second"}:
+    if None in seasons or seasons & {"minute", "second", "microsecond"}:
         rule["memo_ms"] = 0
     else:
         rule["memo_ms"] = MS_PER_HOUR if "hour" in seasons else MS_PER_DAY

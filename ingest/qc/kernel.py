@@ -58,9 +58,8 @@ def judge_by_memory(
     """Run the tests that look back, and put the reading into its sensor's window."""
     enabled = rule["enabled"]
     if enabled & _RATE:
-        flag = qartod.rate_of_change(
-            memory["last_ms"], memory["last"], time_ms, x, rule["rate_suspect"], rule["rate_fail"]
-        )
+        last = memory["last"] if memory["seen"] > 0 else x  # the rate of a first reading is 0
+        flag = qartod.rate_of_change(memory["last_ms"], last, time_ms, x, rule["rate_suspect"], rule["rate_fail"])
         note(verdicts, _RATE, flag)
     if enabled & _TIME_GAP:
         flag = MISSING if time_ms == NO_TIME else NOT_EVALUATED

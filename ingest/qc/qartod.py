@@ -49,8 +49,10 @@ def climatology(time_ms: int, x: float, depth: float, members: NDArray[np.float6
 
 @njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def member_of(time_ms: int, depth: float, members: NDArray[np.float64], start: int, stop: int) -> int:
-    """Return the last of a sensor's members that holds this time and depth, -1 if none does."""
+    """Return the last of a sensor's members that holds this time and depth, -1 if none does: none a missing time."""
     found = -1
+    if time_ms == NO_TIME:
+        return found
     known, part = 0, 0.0  # members of one sensor mostly share their period
     for k in range(start, stop):
         period = int(members[k, 0])
@@ -92,14 +94,14 @@ def rate_of_change(
 ) -> int:
     """Change per second since the previous reading, the step cut to whole seconds; strictly above is raised.
 
-    Without a previous value, or a time of either, the rate is undefined and the reading stays good. Two readings
-    of one instant count as one second apart.
+    Without a previous value the rate is undefined and the reading stays good. Two readings of one instant count as
+    one second apart, and a step from or to a missing time as endless: only a threshold of 0 sees a change across it.
     """
     if math.isnan(x):
         return MISSING
-    if math.isnan(previous) or NO_TIME in (previous_ms, time_ms):
+    if math.isnan(previous):
         return GOOD
-    seconds = (time_ms - previous_ms) // 1000
+    seconds = NO_TIME if NO_TIME in (previous_ms, time_ms) else (time_ms - previous_ms) // 1000
     rate = abs((x - previous) / (seconds if seconds != 0 else 1))
     if rate > fail_per_s:
         return FAIL

@@ -129,9 +129,9 @@ class Reception(_Section):
 
 
 class ImpossibleDate(_Section):
-    """A time after now, or outside a span of epoch ms."""
+    """A time after now, before the first or after the second of two in epoch ms: in the wrong order nothing passes."""
 
-    fail_span: Span | None = None
+    fail_span: tuple[float, float] | None = None
 
 
 class Step(_Section):
