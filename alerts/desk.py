@@ -42,9 +42,11 @@ from .muting import Muting
 from .orders import OrderBook
 from .peaks import Peaks
 from .pen import Pen
+from .points import Points
 from .rota import Roster
 from .rounds import Rounds
 from .routes import NoticeReason, RouteTable
+from .shelves import end_shelf
 from .sight import OWN, Sight
 from .standins import StandIns
 from .state import Opening, OpenState
@@ -65,6 +67,7 @@ class Desk:
         self._occurrences = dict(opening.occurrences)
         self.alarms: dict[str, Alarm] = {}
         self._live: dict[str, str] = {}
+        self._points = Points(self._atlas, opening.alarms)
         self._hiding = Hiding(self._atlas)
         self._sight = Sight(self._atlas)
         self._peaks = Peaks(self._atlas, table)
@@ -86,7 +89,7 @@ class Desk:
         self._muting = Muting(self._atlas, opening.mutes, self)
         self.book = OrderBook(self._atlas, table, opening, self._alarms_of, self._confirm, self._targets)
         self._drills = DrillRoom(self._atlas, opening.exercises, self, self.book)
-        self._verbs = AlarmDesk(self)
+        self._verbs = AlarmDesk(self, self._points)
         self._answered: OrderedDict[str, Answer] = OrderedDict()
 
     # ── one tick ────────────────────────────────────────────────────────────────────────────────
@@ -184,8 +187,9 @@ class Desk:
         if previous is not None:
             self._supersede(pen, previous, new)
             # What an operator put aside stays aside: a shelf is for the point, not for one peak of it.
-            more["shelved_until_ms"] = previous.shelved_until_ms
+            more["shelved_until_ms"] = previous.shelved_until_ms if self._hiding.may_hide(new) else None
             more["is_out_of_service"] = previous.is_out_of_service
+            more["service_until_ms"] = previous.service_until_ms
             more["shelf_warned_ms"] = previous.shelf_warned_ms
         if silences := self._sight.silences_over(new):
             more |= {"quality": AlarmQuality.STALE, "stale_by": silences, "stale_ms": t.event_ms}
@@ -245,7 +249,8 @@ class Desk:
     def _supersede(self, pen: Pen, old: Alarm, new: Alarm) -> None:
         why = f"occurrence {new.occurrence} carries on | 由第{new.occurrence}次告警接续"
         self._step(pen, old, "supersede", "superseded", why,
-                   changes={"shelved_until_ms": None, "suppressed_by": (), "is_out_of_service": False})  # fmt: skip
+                   changes={"shelved_until_ms": None, "suppressed_by": (), "is_out_of_service": False,
+                            "service_until_ms": None})  # fmt: skip
 
     def _level(self, pen: Pen, t: Transition, alarm: Alarm) -> None:
         level = t.level or alarm.level
@@ -276,6 +281,8 @@ class Desk:
             if new.suppressed_by and not self._hiding.may_hide(new):
                 for cause in new.suppressed_by:
                     new = self.release(pen, new, cause, "life safety is never hidden | 生命安全告警不得隐藏")
+            if new.shelved_until_ms is not None and not self._hiding.may_hide(new):
+                new = end_shelf(self, pen, new)
             for cause in self._muting.no_longer(new):
                 new = self.release(pen, new, cause, f"too serious for {cause} | 已超出静默允许的级别")
             self._after(pen, new, NoticeReason.WORSENED, is_raise=False)
@@ -475,6 +482,7 @@ class Desk:
     def _keep(self, alarm: Alarm) -> Alarm:
         """Remember the newest version while it is retained, and set its alarm clock."""
         retained = is_retained(alarm)
+        self._points.keep(alarm)
         if retained:
             self.alarms[alarm.id] = alarm
             self._live[alarm.dedup_key] = alarm.id

@@ -1,20 +1,21 @@
 """Several notices in one message: which go alone, which together, and what the one message says. All pure.
 
-Promises: a red notice and one about gas always goes alone and first; every notice that one message covers is named or
-counted in it; the same rows under the same key give the same message, however often it is tried.
+Promises: a red notice and one about gas always goes alone, and before the others (alerts.turns); every notice that one
+message covers is named or counted in it; the same rows under the same key give the same message, however often tried.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
-from citypulse.model import Notice, NoticeKind, Priority, Text
+from citypulse.model import Notice, NoticeKind, Text
 
 from .texts import EXERCISE_MARK, EXERCISE_WORDS
+from .turns import Candidate, is_late, is_late_turn, is_urgent, turn_of
 
 LINES_MAX: Final = 8  # of the covered notices that are named; the rest is counted
 TITLE_CHARS_MAX: Final = 120
@@ -32,50 +33,6 @@ KIND_NAMES: Final = {
 }
 
 
-class Candidate(Protocol):
-    """What is known of a waiting notice when it is decided how it goes."""
-
-    @property
-    def id(self) -> int:
-        """Its number."""
-        ...
-
-    @property
-    def level(self) -> Priority:
-        """How serious it is."""
-        ...
-
-    @property
-    def target(self) -> str:
-        """Whom it is for."""
-        ...
-
-    @property
-    def created_ms(self) -> int:
-        """Since when it waits."""
-        ...
-
-    @property
-    def may_wait(self) -> bool:
-        """Whether it may be collected."""
-        ...
-
-    @property
-    def digest(self) -> str:
-        """Key of the message that has already been tried with it, or ""."""
-        ...
-
-    @property
-    def domain(self) -> str:
-        """The domain of what it is about, or ""."""
-        ...
-
-    @property
-    def drill(self) -> str:
-        """Of a drill's notice the channels it may go by, as text; "" when it is real."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
     """One message to be sent: the notices it covers, and its key when it is a digest that was tried before."""
@@ -85,16 +42,14 @@ class Sending:
     key: str = ""
 
 
-def is_urgent(one: Candidate) -> bool:
-    """Say whether it goes alone whatever happens: red, or about gas, and real: a drill takes no room from those."""
-    return not one.drill and (one.level is Priority.P1 or one.domain == "gas")
+def plan(
+    waiting: Sequence[Candidate], room: int, limit: int, now_ms: int, *, is_probing: bool, served: int = 0
+) -> list[Sending]:
+    """Choose at most `room` messages out of what waits, in the order of alerts.turns.
 
-
-def plan(waiting: Sequence[Candidate], room: int, limit: int, now_ms: int, *, is_probing: bool) -> list[Sending]:
-    """Choose at most `room` messages out of what waits, most serious first.
-
-    `limit` is what the channel takes in a minute. While a channel is being probed (it failed last time) nothing new is
-    put together: one notice, or one message that was tried before, shows whether it works again.
+    `limit` is what the channel takes in a minute, `served` how many messages it has had: one in a few goes to what has
+    waited longest. While a channel is being probed (it failed last time) nothing new is put together: one notice, or
+    one message that was tried before, shows whether it works again.
     """
     if room <= 0:
         return []
@@ -102,27 +57,63 @@ def plan(waiting: Sequence[Candidate], room: int, limit: int, now_ms: int, *, is
     for one in waiting:
         if one.digest:
             tried.setdefault(one.digest, []).append(one)
-    urgent = [Sending(ids=(one.id,)) for one in waiting if not one.digest and is_urgent(one)]
+    first = sorted((one for one in waiting if not one.digest and is_urgent(one)), key=turn_of)
+    urgent = [Sending(ids=(one.id,)) for one in first]
     again = [Sending(ids=tuple(c.id for c in rows), is_digest=True, key=key) for key, rows in tried.items()]
     rest = [one for one in waiting if not one.digest and not is_urgent(one)]
     if is_probing:
         return [*urgent, *again, *(Sending(ids=(one.id,)) for one in rest)][:1]
-    chosen = [*urgent, *again][:room]
-    # Urgent ones may use the last of it; the others leave a part, so that a red one never waits for blue ones.
-    room = min(room - len(chosen), room - limit // RESERVE)
-    if room <= 0:
-        return chosen
     by_target: dict[tuple[str, str], list[Candidate]] = {}  # what is real and what is a drill's never share a message
     for one in rest:
         by_target.setdefault((one.target, one.drill), []).append(one)
-    due = {
-        target: any(not one.may_wait or now_ms - one.created_ms >= HELD_MS for one in rows)
-        for target, rows in by_target.items()
-    }
+    usual = [*urgent, *again]
+    is_short = min(room - len(usual), room - limit // RESERVE) <= 0  # else everything has its turn soon
+    late = _late(waiting, usual, by_target.values(), now_ms) if is_short else []
+    chosen = _in_turn(usual, late, room, served)
+    gone = {i for sending in chosen for i in sending.ids}
+    if gone:
+        rest = [one for one in rest if one.id not in gone]
+        by_target = {key: left for key, rows in by_target.items() if (left := [o for o in rows if o.id not in gone])}
+    # Urgent ones may use the last of it; the others leave a part, so that a red one never waits for blue ones.
+    room = min(room - len(chosen), room - limit // RESERVE)
+    return chosen + _collected(rest, by_target, room, now_ms)[:room] if room > 0 else chosen
+
+
+def _late(
+    waiting: Sequence[Candidate], usual: Sequence[Sending], rest: Iterable[Sequence[Candidate]], now_ms: int
+) -> list[Sending]:
+    """Return the messages that have waited too long, oldest first: all that waits for one target is one of them."""
+    since = {one.id: one.created_ms for one in waiting}
+    together = [Sending(ids=tuple(one.id for one in rows), is_digest=len(rows) > 1) for rows in rest]
+    oldest = sorted((min(since[i] for i in s.ids), s.ids, s) for s in (*usual, *together))
+    return [sending for created_ms, _, sending in oldest if is_late(created_ms, now_ms)]
+
+
+def _in_turn(usual: Sequence[Sending], late: Sequence[Sending], room: int, served: int) -> list[Sending]:
+    """Return at most `room` messages: the usual ones in order, and at its turn the one that has waited longest."""
+    chosen: list[Sending] = []
+    gone: set[tuple[int, ...]] = set()
+    usually, lately = iter(usual), iter(late)
+    while len(chosen) < room:
+        one = None
+        if is_late_turn(served + len(chosen)):
+            one = next((s for s in lately if s.ids not in gone), None)
+        one = one or next((s for s in usually if s.ids not in gone), None)
+        if one is None:
+            break
+        gone.add(one.ids)
+        chosen.append(one)
+    return chosen
+
+
+def _collected(
+    rest: Sequence[Candidate], by_target: Mapping[tuple[str, str], Sequence[Candidate]], room: int, now_ms: int
+) -> list[Sending]:
+    """Return the messages for what is not urgent: what may wait together, all together when there is no room for it."""
     single = sum(not one.may_wait for one in rest)
     collected: list[Sending] = []
-    for target, rows in by_target.items():
-        if not due[target]:
+    for rows in by_target.values():
+        if not any(not one.may_wait or now_ms - one.created_ms >= HELD_MS for one in rows):
             continue
         together = rows if single > room else [one for one in rows if one.may_wait]
         if any(now_ms - one.created_ms >= HELD_MS or not one.may_wait for one in together):
@@ -132,8 +123,7 @@ def plan(waiting: Sequence[Candidate], room: int, limit: int, now_ms: int, *, is
         covered = {one.id for one in together}
         collected += [Sending(ids=(one.id,)) for one in rows if not one.may_wait and one.id not in covered]
     order = {one.id: number for number, one in enumerate(rest)}
-    collected.sort(key=lambda s: min(order[i] for i in s.ids))
-    return chosen + collected[:room]
+    return sorted(collected, key=lambda s: min(order[i] for i in s.ids))
 
 
 def key_of(idem_keys: Iterable[str]) -> str:

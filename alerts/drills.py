@@ -229,13 +229,13 @@ class DrillRoom:
         """Start a drill or stop one, or say why not."""
         role = command.actor.role
         if verb not in {"start", "stop"}:
-            return _no(command, "bad_data", f'no verb "{verb}" of exercises; there are start, stop')
+            return _no(command, "bad_data", f'没有此操作 no verb "{verb}" of exercises; there are start, stop')
         if role not in STARTERS:
-            return _no(command, "forbidden", f'"exercise.{verb}" is for {", ".join(STARTERS)}; you are {role}')
+            return _no(command, "forbidden", f'"exercise.{verb}" 限 is for {", ".join(STARTERS)}; 您是 you are {role}')
         if verb == "stop":
             one = self.running.get(command.target)
             if one is None or one.ended_ms is not None:
-                return _no(command, "not_found", f"no exercise {command.target!r} is running")
+                return _no(command, "not_found", f"没有进行中的此演练 no exercise {command.target!r} is running")
             said = str(command.data.get("reason") or "stopped | 中止")
             self._end(pen, one, f"{command.actor.name} ({role}): {said}", command.actor)
             return Answer(command=command.id, ok=True, message=f"演练结束 {one.id} has ended", subject=one.id)
@@ -246,16 +246,17 @@ class DrillRoom:
         if said := missing(("reason",), data):
             return _no(command, "bad_data", f'"exercise.start": {said}')
         if not rules.channels:
-            said = "no channels for exercises; name them under `exercises:` in sensors.yaml"
+            said = "未配置演练渠道 no channels for exercises; name them under `exercises:` in sensors.yaml"
             return _no(command, "not_allowed", said)
         if len(self.running) >= RUNNING_MAX:
-            return _no(command, "not_allowed", f"{RUNNING_MAX} exercises are running already; stop one first")
+            said = f"演练过多，请先结束一个 {RUNNING_MAX} exercises are running already; stop one first"
+            return _no(command, "not_allowed", said)
         minutes = data.get("minutes", min(MINUTES_DEFAULT, rules.longest_s / 60))
         if not _is_number(minutes) or not 60 <= minutes * 60 <= rules.longest_s:
-            return _no(command, "bad_data", f"minutes must be 1 to {rules.longest_s / 60:g}")
+            return _no(command, "bad_data", f"minutes 须为 must be 1 to {rules.longest_s / 60:g}")
         channels = _names(data.get("channels", rules.channels))
         if not channels or set(channels) - set(rules.channels):
-            return _no(command, "bad_data", f"channels must be some of {', '.join(rules.channels)}")
+            return _no(command, "bad_data", f"channels 须取自 must be some of {', '.join(rules.channels)}")
         try:
             steps = self._script(data)
         except ValueError as error:
@@ -272,7 +273,7 @@ class DrillRoom:
             steps=steps,
         )
         if one.id in self.running:
-            return _no(command, "exists", f"{one.id} is running already")
+            return _no(command, "exists", f"演练已在进行 {one.id} is running already")
         why = f"{one.creator} ({one.creator_role}): {one.reason}"
         self._write(pen, one, "started", why, actor=command.actor, is_new=True)
         message = f"演练开始 {one.id} runs for at most {span(minutes * 60)}, by {', '.join(channels)}"
@@ -284,17 +285,17 @@ class DrillRoom:
         if script is None:
             return tuple(self._one_for(site, data) for site in self._sites(data))
         if not isinstance(script, (list, tuple)) or not 1 <= len(script) <= STEPS_MAX:
-            raise ValueError(f"script must be a list of 1 to {STEPS_MAX} steps")
+            raise ValueError(f"script 须为步骤列表 must be a list of 1 to {STEPS_MAX} steps")
         steps = [self._read(number, line) for number, line in enumerate(script, 1)]
         return tuple(sorted(steps, key=lambda s: s.at_s))
 
     def _sites(self, data: dict[str, Any]) -> tuple[str, ...]:
         sites = _names(data.get("sites", ()))
         if not 1 <= len(sites) <= STEPS_MAX:
-            raise ValueError(f"name 1 to {STEPS_MAX} sites, or give a script")
+            raise ValueError(f"须写明站点或脚本 name 1 to {STEPS_MAX} sites, or give a script")
         for site in sites:
             if site not in self._atlas.config.sites:
-                raise ValueError(f"site {site[:80]!r} is not configured")
+                raise ValueError(f"没有此站点 site {site[:80]!r} is not configured")
         return sites
 
     def _one_for(self, site: str, data: dict[str, Any]) -> DrillStep:
@@ -306,7 +307,7 @@ class DrillRoom:
         ]
         found = next(((r, s) for r, s in here if r.order is not None and r.limits), next(iter(here), None))
         if found is None:
-            raise ValueError(f"no rule {wanted} applies to site {site!r}".replace("rule  ", "rule "))
+            raise ValueError(f"规则不适用于站点 no rule {wanted} applies to site {site!r}".replace("rule  ", "rule "))
         rule, scope = found
         level = _level(data.get("level", "orange"))
         return DrillStep(at_s=0.0, kind=TransitionKind.RAISE, rule=rule.id, scope=scope, level=level,
@@ -314,18 +315,18 @@ class DrillRoom:
 
     def _read(self, number: int, line: Any) -> DrillStep:
         if not isinstance(line, dict):
-            raise ValueError(f"step {number} must be an object")  # noqa: TRY004 - one kind of error for all of a script
+            raise ValueError(f"第 {number} 步须为对象 step {number} must be an object")  # noqa: TRY004 - one kind of error for all of a script
         if strange := set(line) - {"at_s", "kind", "rule", "scope", "level", "value"}:
-            raise ValueError(f"step {number}: {min(map(str, strange))[:40]!r} is not known")
+            raise ValueError(f"step {number}: 没有此字段 {min(map(str, strange))[:40]!r} is not known")
         at_s, value = line.get("at_s", 0), line.get("value", 0)
         if not _is_number(at_s) or at_s < 0 or not _is_number(value):
-            raise ValueError(f"step {number}: at_s and value must be finite numbers, at_s not below 0")
+            raise ValueError(f"step {number}: at_s, value 须为有限数 must be finite numbers, at_s not below 0")
         kind = KINDS.get(str(line.get("kind", "raise")))
         if kind is None:
-            raise ValueError(f"step {number}: kind must be {', '.join(KINDS)}")
+            raise ValueError(f"step {number}: kind 须为 must be {', '.join(KINDS)}")
         rule, scope = str(line.get("rule", "")), str(line.get("scope", ""))
         if (rule, scope) not in self._atlas.rules:
-            raise ValueError(f"step {number}: rule {rule[:60]!r} does not apply to {scope[:60]!r}")
+            raise ValueError(f"step {number}: 规则不适用 rule {rule[:60]!r} does not apply to {scope[:60]!r}")
         level = None if kind is TransitionKind.CLEAR else _level(line.get("level", "orange"))
         return DrillStep(at_s=float(at_s), kind=kind, rule=rule, scope=scope, level=level, value=float(value))
 
@@ -360,7 +361,7 @@ def _is_number(value: Any) -> bool:
 
 def _level(colour: Any) -> Priority:
     if colour not in {p.colour for p in Priority}:
-        raise ValueError("level must be red, orange, yellow or blue")
+        raise ValueError("level 须为 must be red, orange, yellow or blue")
     return Priority.from_colour(colour)
 
 

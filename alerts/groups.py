@@ -81,7 +81,7 @@ def situations(
     without one is shown as it is. Two dedup keys that name each other as cause count as one, the smaller leading.
     """
     names = _Names(areas=areas or {}, sites=sites or {}, rules=rules or {})
-    open_ones = [a for a in alarms if is_retained(a) and not a.is_historical]
+    open_ones = [a for a in alarms if is_retained(a) and not a.is_historical and not a.is_point]
     by_key = {a.dedup_key: a for a in open_ones}
     by_root: dict[str, list[Alarm]] = defaultdict(list)
     for alarm in open_ones:

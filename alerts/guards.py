@@ -28,17 +28,17 @@ REJECT_CODES: Final = ("false_alarm", "calibration", "duplicate", "test")
 
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        return f"{name} must be a text that says something"
-    return "" if len(value) <= TEXT_MAX else f"{name} is longer than {TEXT_MAX} characters"
+        return f"{name} 须为有内容的文字 must be a text that says something"
+    return "" if len(value) <= TEXT_MAX else f"{name} 超过 is longer than {TEXT_MAX} 字 characters"
 
 
 def _instant(name: str, value: Any) -> str:
     is_instant = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**53
-    return "" if is_instant else f"{name} must be an instant in epoch milliseconds"
+    return "" if is_instant else f"{name} 须为毫秒时间戳 must be an instant in epoch milliseconds"
 
 
 def _code(name: str, value: Any) -> str:
-    return "" if value in REJECT_CODES else f"{name} must be one of {', '.join(REJECT_CODES)}"
+    return "" if value in REJECT_CODES else f"{name} 须为其一 must be one of {', '.join(REJECT_CODES)}"
 
 
 _PHOTO: Final = re.compile(r"sha256:[0-9a-f]{64}")
@@ -51,7 +51,7 @@ def is_photo(value: Any) -> bool:
 
 
 def _photo(name: str, value: Any) -> str:
-    return "" if is_photo(value) else f"{name} must be a picture's name, sha256: and 64 hex digits"
+    return "" if is_photo(value) else f"{name} 须为图片名 must be a picture's name, sha256: and 64 hex digits"
 
 
 def _is_number(value: Any, most: float) -> bool:
@@ -62,39 +62,39 @@ def _position(name: str, value: Any) -> str:
     is_pair = isinstance(value, (list, tuple)) and len(value) == 2
     if is_pair and _is_number(value[0], 90) and _is_number(value[1], 180):
         return ""
-    return f"{name} must be [latitude, longitude] in degrees, -90 to 90 and -180 to 180"
+    return f"{name} 须为 must be [latitude, longitude] in degrees, -90 to 90 and -180 to 180"
 
 
 def _proof(name: str, value: Any) -> str:
-    return "" if is_proof(value) else f"{name} must be {{photo, lat, lon}} with a picture's name and a position"
+    return "" if is_proof(value) else f"{name} 须为图片名与位置 must be {{photo, lat, lon}}"
 
 
 def _flag(name: str, value: Any) -> str:
-    return "" if isinstance(value, bool) else f"{name} must be true or false"
+    return "" if isinstance(value, bool) else f"{name} 须为 must be true or false"
 
 
 def _item(name: str, value: Any) -> str:
     is_item = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    return "" if is_item else f"{name} must be the number of an item, from 1"
+    return "" if is_item else f"{name} 须为检查项序号 must be the number of an item, from 1"
 
 
 def _items(name: str, value: Any) -> str:
     if isinstance(value, (list, tuple)) and len(value) <= 200 and not any(_item(name, v) for v in value):
         return ""
-    return f"{name} must be a list of numbers of items, from 1"
+    return f"{name} 须为检查项序号的列表 must be a list of numbers of items, from 1"
 
 
 def _source(name: str, value: Any) -> str:
-    return "" if value in SOURCES else f"{name} must be one of {', '.join(SOURCES)}"
+    return "" if value in SOURCES else f"{name} 须为其一 must be one of {', '.join(SOURCES)}"
 
 
 def _confidence(name: str, value: Any) -> str:
-    return "" if _is_number(value, 1) and value >= 0 else f"{name} must be a number from 0 to 1"
+    return "" if _is_number(value, 1) and value >= 0 else f"{name} 须为 0 到 1 的数 must be a number from 0 to 1"
 
 
 def _class_code(name: str, value: Any) -> str:
     is_code = isinstance(value, str) and _CLASS_CODE.fullmatch(value) is not None
-    return "" if is_code else f"{name} must be a part's code of 16 digits or an event's of 10"
+    return "" if is_code else f"{name} 须为部件16位或事件10位代码 must be a code of 16 digits (part) or 10 (event)"
 
 
 FIELDS: Final[dict[str, Callable[[str, Any], str]]] = {
@@ -141,7 +141,7 @@ def missing(needs: tuple[str, ...], data: dict[str, Any]) -> str:
     absent = [name for name in needs if data.get(name) is None]
     given = [name for name in FIELDS if data.get(name) is not None and (name in needs or name not in SOFT)]
     wrong = [said for name in given if (said := FIELDS[name](name, data[name]))]
-    return "; ".join(([f"needs {', '.join(absent)}"] if absent else []) + wrong)
+    return "; ".join(([f"缺少 needs {', '.join(absent)}"] if absent else []) + wrong)
 
 
 # ── conditions ──────────────────────────────────────────────────────────────────────────────────
@@ -167,51 +167,53 @@ def _is_crew(ask: Ask) -> str:
     team = ask.teams.get(str(ask.data.get("team", "")))
     if team is not None and team.kind == "crew":
         return ""
-    crews = ", ".join(sorted(t.id for t in ask.teams.values() if t.kind == "crew")) or "none"
-    return f'"{ask.data.get("team")}" is not a crew; crews are {crews}'
+    crews = ", ".join(sorted(t.id for t in ask.teams.values() if t.kind == "crew")) or "无 none"
+    return f'"{ask.data.get("team")}" 不是班组，班组有 is not a crew; crews are {crews}'
 
 
 def _is_exercise(ask: Ask) -> str:
-    return "" if ask.order.is_exercise else "it is a real order"
+    return "" if ask.order.is_exercise else "这是真实工单 it is a real order"
 
 
 def _own_unit(ask: Ask) -> str:
     if not ask.actor.unit or not ask.order.unit or ask.actor.unit in {ask.order.unit, ask.order.team}:
         return ""
-    return f"it belongs to {ask.order.unit}; you are of {ask.actor.unit}"
+    return f"属他单位，须由本单位办理 it belongs to {ask.order.unit}; you are of {ask.actor.unit}"
 
 
 def _not_the_fixer(ask: Ask) -> str:
     hands = set(ask.order.data.get("hands", ())) | {ask.order.handler} - {""}
     if ask.actor.name in hands:
-        return f"{ask.actor.name} worked on it; another person has to check"
+        return f"处置人不得自查，须由他人核查 {ask.actor.name} worked on it; another person has to check"
     if ask.actor.unit and ask.actor.unit in {ask.order.unit, ask.order.team}:
-        return f"{ask.actor.unit} did the work; another unit has to check"
+        return f"处置单位不得自查，须由其他单位核查 {ask.actor.unit} did the work; another unit has to check"
     return ""
 
 
 def _before_deadline(ask: Ask) -> str:
     if ask.order.due_ms is not None and ask.now_ms < ask.order.due_ms:
         return ""
-    return "the deadline has passed; an extension is asked for before it"
+    return "期限已过，延期须在到期前申请 the deadline has passed; an extension is asked for before it"
 
 
 def _first_extension(ask: Ask) -> str:
-    return "" if ask.order.extensions == 0 else "the first extension is used; a second needs boss"
+    used = "首次延期已用，再延须主管批准 the first extension is used; a second needs boss"
+    return "" if ask.order.extensions == 0 else used
 
 
 def _extensions_left(ask: Ask) -> str:
     if ask.order.extensions >= EXTENSIONS_MAX:
-        return f"it has been extended {ask.order.extensions} times, and {EXTENSIONS_MAX} is the most"
+        return f"延期次数已满 it has been extended {ask.order.extensions} times, and {EXTENSIONS_MAX} is the most"
     if ask.order.due_ms is not None and ask.data["until_ms"] <= ask.order.due_ms:
-        return "until_ms must lie after the present deadline"
+        return "新期限须晚于现期限 until_ms must lie after the present deadline"
     return ""
 
 
 def _review_within(limit_days: int) -> Callable[[Ask], str]:
     def guard(ask: Ask) -> str:
         is_fit = ask.now_ms < ask.data["review_ms"] <= ask.now_ms + days(limit_days)
-        return "" if is_fit else f"review_ms must lie ahead, within {limit_days} days"
+        said = f"复核日期须在今后 {limit_days} 天内 review_ms must lie ahead, within {limit_days} days"
+        return "" if is_fit else said
 
     return guard
 
@@ -219,13 +221,13 @@ def _review_within(limit_days: int) -> Callable[[Ask], str]:
 def _evidence(ask: Ask) -> str:
     repair = ask.order.data.get("repair", {})
     lacking = [name for name in ("photo_before", "photo_after", "action") if not repair.get(name)]
-    return f"the report lacks {', '.join(lacking)}" if lacking else ""
+    return f"反馈缺少 the report lacks {', '.join(lacking)}" if lacking else ""
 
 
 def _not_active(ask: Ask) -> str:
     # An active alarm that we can no longer see is no objection: then the manual proof speaks.
     active = [a.scope for a in ask.alarms if a.condition is Condition.ACTIVE and a.quality is AlarmQuality.GOOD]
-    return f"still in alarm: {', '.join(active)}" if active else ""
+    return f"仍在告警 still in alarm: {', '.join(active)}" if active else ""
 
 
 def is_proof(proof: Any) -> bool:
@@ -239,28 +241,28 @@ def _sensor_witness(ask: Ask) -> str:
     if "sensors_ok" in ask.order.data:
         return ""
     if said := _not_active(ask):
-        return f"the sensors object: {said}"
+        return f"传感器不同意 the sensors object: {said}"
     if "proof_asked_ms" in ask.order.data:
         if is_proof(ask.data.get("proof")):
             return ""
-        return 'the sensors cannot testify (data missing); give "proof": {photo, lat, lon}'
+        return '数据缺失，传感器无法证明，须人工举证 the sensors cannot testify; give "proof": {photo, lat, lon}'
     share = ask.verdict.share if ask.verdict is not None else 0.0
     needed, got = percent_needed(ask.order.coverage), percent(share)
     return (
+        f"传感器尚未证明恢复: 须持续正常 {span(ask.window_s)} 且收到应有读数的 {needed} (目前 {got}) | "
         f"the sensors have not testified yet: they must stay normal for {span(ask.window_s)} with "
-        f"{needed} of the expected readings (now {got}) | "
-        f"传感器尚未证明恢复: 须持续正常 {span(ask.window_s)} 且收到应有读数的 {needed} (目前 {got})"
+        f"{needed} of the expected readings (now {got})"
     )
 
 
 def _no_twin(ask: Ask) -> str:
-    return f"WorkOrder {ask.twin} is open for the same trouble" if ask.twin else ""
+    return f"同一问题已有在办工单 WorkOrder {ask.twin} is open for the same trouble" if ask.twin else ""
 
 
 def _person_witness(ask: Ask) -> str:
     if "passed" in ask.order.data:
         return ""
-    return "a checker who is not the fixer has to pass it first"
+    return "须先由非处置人核查通过 a checker who is not the fixer has to pass it first"
 
 
 def _acted_after_dispatch(ask: Ask) -> str:
@@ -268,9 +270,10 @@ def _acted_after_dispatch(ask: Ask) -> str:
     if acted is None:
         return ""
     if acted > ask.now_ms + AHEAD_MS_MAX:
-        return f"acted_ms lies {span((acted - ask.now_ms) / 1000)} in the future"
+        return f"办理时间晚于现在 acted_ms lies {span((acted - ask.now_ms) / 1000)} in the future"
     sent = ask.order.data.get("sent_ms", ask.order.opened_ms)
-    return f"acted_ms lies {span((sent - acted) / 1000)} before the dispatch" if acted < sent else ""
+    early = span((sent - acted) / 1000)
+    return f"办理时间早于派遣 acted_ms lies {early} before the dispatch" if acted < sent else ""
 
 
 def _items_of(ask: Ask) -> int:
@@ -279,35 +282,35 @@ def _items_of(ask: Ask) -> int:
 
 def _is_item(ask: Ask) -> str:
     count = _items_of(ask)
-    return "" if ask.data["item"] <= count else f"the checklist has {count} items"
+    return "" if ask.data["item"] <= count else f"检查项只有 the checklist has {count} items"
 
 
 def _checklist_done(ask: Ask) -> str:
     said = ask.data.get("checklist") or ()
     if wrong := [n for n in said if n > _items_of(ask)]:
-        return f"the checklist has {_items_of(ask)} items, not {wrong[0]}"
+        return f"没有此检查项 the checklist has {_items_of(ask)} items, not {wrong[0]}"
     if ask.template is None or not ask.template.is_checklist_required:
         return ""
     ticked = {*ask.order.data.get("checklist", {}), *map(str, said)}
     left = [str(n) for n in range(1, _items_of(ask) + 1) if str(n) not in ticked]
-    return f"items {', '.join(left)} of the checklist are not ticked" if left else ""
+    return f"检查项未勾选 items {', '.join(left)} of the checklist are not ticked" if left else ""
 
 
 def _is_open_step(ask: Ask) -> str:
     steps = ask.template.steps if ask.template is not None else ()
     step = next((s for s in steps if s.id == ask.data["step"]), None)
     if step is None:
-        return f"its steps are {', '.join(s.id for s in steps) or 'none'}"
+        return f"没有此分步 its steps are {', '.join(s.id for s in steps) or 'none'}"
     done = ask.order.data.get("steps", {})
     if step.id in done:
-        return f"step {step.id} is finished"
-    return f"step {step.after} comes before it" if step.after and step.after not in done else ""
+        return f"此分步已完成 step {step.id} is finished"
+    return f"须先完成分步 step {step.after} comes before it" if step.after and step.after not in done else ""
 
 
 def _steps_done(ask: Ask) -> str:
     steps = ask.template.steps if ask.template is not None else ()
     left = [s.id for s in steps if s.id not in ask.order.data.get("steps", {})]
-    return f"steps {', '.join(left)} are not finished" if left else ""
+    return f"分步未完成 steps {', '.join(left)} are not finished" if left else ""
 
 
 GUARDS: Final[dict[str, Callable[[Ask], str]]] = {

@@ -49,27 +49,29 @@ def read(
     data, actor = command.data, command.actor
     kind = str(data.get("kind", "dispatch"))
     if kind not in TABLES:
-        raise IntakeError("bad_data", f"kind must be one of {', '.join(TABLES)}, not {kind!r}")
+        raise IntakeError("bad_data", f"kind 须为其一 must be one of {', '.join(TABLES)}, not {kind!r}")
     level = _level(data, kind)
     row = find_row(None, "new", actor.role, level, kind)
     if actor.role == "system" or row is None:
-        who = ", ".join(r for r in dict.fromkeys(r for one in TABLES[kind] if not one.sources for r in one.roles))
-        raise IntakeError("forbidden", f"role {actor.role} may not report; {who.replace('system, ', '')} may")
+        roles = dict.fromkeys(r for one in TABLES[kind] if not one.sources for r in one.roles)
+        who = ", ".join(r for r in roles if r != "system")
+        raise IntakeError("forbidden", f"此角色不可上报 role {actor.role} may not report; {who} may")
     if wrong := missing(row.needs, data):
-        raise IntakeError("bad_data", f"a new work order {wrong}")
+        raise IntakeError("bad_data", f"上报 a new work order: {wrong}")
     site = sites.get(data["site"])
     if site is None:
-        raise IntakeError("bad_data", f"site {data['site']!r} is not known")
+        raise IntakeError("bad_data", f"没有此站点 site {data['site']!r} is not known")
     template = str(data.get("template", ""))[:100]
     if template and templates and template not in templates:
-        raise IntakeError("bad_data", f"template {template!r} is not known; there are {', '.join(sorted(templates))}")
+        there = ", ".join(sorted(templates))
+        raise IntakeError("bad_data", f"没有此模板 template {template!r} is not known; there are {there}")
     team = str(data["team"]) if kind == "notice" else ""
     if team and team not in teams:
-        raise IntakeError("bad_data", f"team {team!r} is not known; there are {', '.join(sorted(teams))}")
+        raise IntakeError("bad_data", f"没有此班组 team {team!r} is not known; there are {', '.join(sorted(teams))}")
     intake = {k: data[k] for k in KEPT if data.get(k) is not None}
     intake.setdefault("source", BY_ROLE.get(actor.role, "officer"))
     if intake["source"] == "drone" and "confidence" not in intake:
-        raise IntakeError("bad_data", "a drone's report needs its confidence, 0 to 1")
+        raise IntakeError("bad_data", "无人机上报须有置信度 a drone's report needs its confidence, 0 to 1")
     note = scrubbed(str(data.get("note", "")))[:NOTE_MAX]
     birth = Birth(
         level=level,
@@ -91,5 +93,5 @@ def read(
 def _level(data: dict[str, Any], kind: str) -> Priority:
     colour = str(data.get("level", "blue" if kind == "notice" else "yellow"))
     if colour not in {p.colour for p in Priority}:
-        raise IntakeError("bad_data", f"level must be red, orange, yellow or blue, not {colour!r}")
+        raise IntakeError("bad_data", f"level 须为 must be red, orange, yellow or blue, not {colour!r}")
     return Priority.from_colour(colour)

@@ -188,7 +188,7 @@ def of_alarms(
     `plan` says when a standing alarm is stale; 24 h without one.
     """
     plan = plan or AlarmPlan()
-    real = (a for a in alarms if not a.is_historical and not a.exercise)
+    real = (a for a in alarms if not a.is_historical and not a.exercise and not a.is_point)
     chosen = [a for a in real if since_ms <= a.raised_wall_ms < until_ms]
     ids = tuple(a.id for a in chosen)
     slots = max(1, -(-(until_ms - since_ms) // TEN_MIN_MS))

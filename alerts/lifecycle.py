@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from citypulse.model import Alarm, AlarmQuality, Condition, Mute, Text
+from citypulse.model import Alarm, AlarmPlan, AlarmQuality, AlarmTerms, Condition, Mute, Priority, Text
 
 from .revise import revised
 
@@ -218,15 +218,27 @@ ALARM_VERBS: Final = {
     )
 }
 
+_BUILT_IN: Final = AlarmPlan()
 
-def alarm_verbs(alarm: Alarm, role: str = "") -> tuple[str, ...]:
-    """Return the verbs this alarm accepts now, of one role or of anybody; none once it needs nobody any more."""
-    if not is_retained(alarm):
+
+def alarm_verbs(alarm: Alarm, role: str = "", terms: AlarmTerms | None = None) -> tuple[str, ...]:
+    """Return the verbs this alarm accepts now, of one role or of anybody; none once it needs nobody any more.
+
+    `terms`: what the configuration says of it; without them what is built in holds.
+    """
+    if not is_retained(alarm) and not alarm.is_point:
         return ()
     at = letter(alarm)
-    latched = alarm.condition is Condition.LATCHED
+    if alarm.is_point and at == "A":  # a point at rest
+        return ("out_of_service",) if not role or role in KEEPERS else ()
+    said = _BUILT_IN.terms("", alarm.domain, alarm.level) if terms is None else terms
+    fits = {
+        "reset": alarm.condition is Condition.LATCHED,
+        "shelve": said.shelf_s > 0 and (not role or role in said.shelf_roles),
+        "out_of_service": alarm.domain != "gas" or alarm.level is not Priority.P1,
+    }
     return tuple(
         v.verb
         for v in ALARM_VERBS.values()
-        if at in v.letters and (not role or role in v.roles) and (v.verb != "reset" or latched)
+        if at in v.letters and (not role or role in v.roles) and fits.get(v.verb, True)
     )

@@ -116,21 +116,21 @@ def unfit_terms(data: dict[str, Any]) -> str:
     for name in MATCHERS:
         given = data.get(name, [])
         if not isinstance(given, (list, tuple)) or not all(isinstance(w, str) for w in given):
-            return f"{name} must be a list of names"
+            return f"{name} 须为名称列表 must be a list of names"
         if len(given) > NAMES_MAX:
-            return f"{name} may hold at most {NAMES_MAX} names"
+            return f"{name} 过多 may hold at most {NAMES_MAX} names"
     if data.get("at_most", "yellow") not in {p.colour for p in Priority}:
-        return "at_most must be red, orange, yellow or blue"
+        return "at_most 须为 must be red, orange, yellow or blue"
     for name in ("reason", "rrule", "timezone", "days"):
         if not isinstance(data.get(name, ""), str):
-            return f"{name} must be a text"
+            return f"{name} 须为文字 must be a text"
     length = data.get("duration_s", 0)
     if isinstance(length, bool) or not isinstance(length, (int, float)) or not 0 <= length <= SERIES_S_MAX:
-        return "duration_s must be a number of seconds"
+        return "duration_s 须为秒数 must be a number of seconds"
     for name in ("starts_ms", "ends_ms"):
         at = data.get(name, 1)
         if isinstance(at, bool) or not isinstance(at, int) or not 0 < at < INSTANT_MS_MAX:
-            return f"{name} must be an instant in epoch milliseconds"
+            return f"{name} 须为毫秒时间戳 must be an instant in epoch milliseconds"
     return ""
 
 
@@ -163,25 +163,26 @@ def wrong(mute: Mute, silence_s: float) -> str:
     """
     said = []
     if not any(getattr(mute, name) for name in MATCHERS):
-        said.append(f"it must name what it hides: at least one of {', '.join(MATCHERS)}")
+        said.append(f"须写明静默对象 it must name what it hides: at least one of {', '.join(MATCHERS)}")
     if mute.days not in DAY_KINDS:
-        said.append("days is workday, holiday or nothing")
+        said.append("days 须为 is workday, holiday or nothing")
     if mute.starts_ms >= mute.ends_ms:
-        said.append("it must end after it starts")
+        said.append("结束须晚于开始 it must end after it starts")
     length_s = (mute.ends_ms - mute.starts_ms) / 1000
     if mute.kind == "silence":
         if length_s > silence_s:
             level = mute.at_most.colour
-            said.append(f"a silence over {level} alarms lasts at most {span(silence_s)}, not {span(length_s)}")
+            most = f"最长 {span(silence_s)} a silence over {level} alarms lasts at most {span(silence_s)}"
+            said.append(f"{most}, not {span(length_s)}")
         if mute.rrule or mute.days or mute.duration_s:
-            said.append("a silence does not recur; ask for a window")
+            said.append("静默不可重复，请用维护窗口 a silence does not recur; ask for a window")
     elif length_s > SERIES_S_MAX:
-        said.append(f"a window ends within {span(SERIES_S_MAX)} of its start")
+        said.append(f"窗口过长 a window ends within {span(SERIES_S_MAX)} of its start")
     elif not mute.rrule:
         if length_s > OPEN_S_MAX:
-            said.append(f"a window that does not recur lasts at most {span(OPEN_S_MAX)}")
+            said.append(f"单次窗口过长 a window that does not recur lasts at most {span(OPEN_S_MAX)}")
         if mute.days:
-            said.append("a window for workdays or holidays needs a recurrence, such as FREQ=DAILY")
+            said.append("按工作日须有重复规则 a window for workdays or holidays needs a recurrence, such as FREQ=DAILY")
     else:
         said += _wrong_series(mute)
     return "; ".join(said)
@@ -190,13 +191,13 @@ def wrong(mute: Mute, silence_s: float) -> str:
 def _wrong_series(mute: Mute) -> list[str]:
     said = [why for why in (wrong_rule(mute.rrule),) if why]
     if not 60 <= mute.duration_s <= OPEN_S_MAX:
-        said.append(f"a recurring window is open for 1 min to {span(OPEN_S_MAX)} at a time")
+        said.append(f"每次开放时长不对 a recurring window is open for 1 min to {span(OPEN_S_MAX)} at a time")
     try:
         zone_of(mute.timezone)
     except (KeyError, ValueError, OSError):
-        said.append(f"time zone {mute.timezone!r} is not known")
+        said.append(f"没有此时区 time zone {mute.timezone!r} is not known")
     if not said and mute.starts_ms < mute.ends_ms and not spans(mute):
-        said.append("it never opens between its start and its end")
+        said.append("起止之间从不开放 it never opens between its start and its end")
     return said
 
 

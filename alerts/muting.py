@@ -270,10 +270,10 @@ class Muting:
         """Do what a person asks, or say why not."""
         row = MUTE_VERBS.get(verb)
         if row is None:
-            return _no(command, "bad_data", f'no verb "{verb}" of mutes; there are {", ".join(MUTE_VERBS)}')
+            return _no(command, "bad_data", f'没有此操作 no verb "{verb}" of mutes; there are {", ".join(MUTE_VERBS)}')
         role = command.actor.role
         if role not in row.roles:
-            return _no(command, "forbidden", f'"mute.{verb}" is for {", ".join(row.roles)}; you are {role}')
+            return _no(command, "forbidden", f'"mute.{verb}" 限 is for {", ".join(row.roles)}; 您是 you are {role}')
         data = command.data
         if isinstance(minutes := data.get("minutes"), int) and "ends_ms" not in data and 0 < minutes < 2**31:
             data = {**data, "ends_ms": self._base_ms(data, pen.now_ms) + minutes * 60_000}
@@ -283,7 +283,7 @@ class Muting:
             return self._new(pen, command, "silence" if verb == "new" else "window", data)
         mute = self.mutes.get(command.target)
         if mute is None or mute.is_over:
-            return _no(command, "not_found", f"no mute {command.target!r} that is not over")
+            return _no(command, "not_found", f"没有此静默或已结束 no mute {command.target!r} that is not over")
         if verb == "cancel":
             mute = self._end(pen, mute, _why(command), command.actor)
             return _yes(command, mute, f"取消 {mute.id} is cancelled")
@@ -298,18 +298,19 @@ class Muting:
             return _no(command, "bad_data", said)
         starts_ms = self._base_ms(data, pen.now_ms)
         if starts_ms < pen.now_ms - START_BACK_MS:
-            return _no(command, "bad_data", "starts_ms lies more than a day back")
+            return _no(command, "bad_data", "开始时间早于一天前 starts_ms lies more than a day back")
         digest = hashlib.sha256(command.id.encode("utf-8", "replace")).hexdigest()
         mute = drafted(data, kind, number=f"MU-{digest[:12]}", actor=command.actor, now_ms=pen.now_ms,
                        zone=self._atlas.config.timezone)  # fmt: skip
         if mute.id in self.mutes:
-            return _no(command, "exists", f"{mute.id} is there already")
+            return _no(command, "exists", f"已有 {mute.id} is there already")
         if sum(not m.is_over for m in self.mutes.values()) >= MUTES_MAX:
-            return _no(command, "not_allowed", f"there are {MUTES_MAX} mutes already; cancel some first")
+            said = f"静默过多，请先取消 there are {MUTES_MAX} mutes already; cancel some first"
+            return _no(command, "not_allowed", said)
         if mute.ends_ms <= pen.now_ms:
-            return _no(command, "bad_data", "ends_ms must lie ahead")
-        if said := wrong(mute, self._terms(mute).silence_s) or _above(command.actor, mute):
-            return _no(command, "forbidden" if said.startswith("to hide") else "bad_data", f"{kind}: {said}")
+            return _no(command, "bad_data", "结束时间须在今后 ends_ms must lie ahead")
+        if no := self._unfit(mute, command.actor):
+            return _no(command, no[0], f"{kind}: {no[1]}")
         mute = self._write(pen, mute, "created", f"{_why(command)}: {words(mute)}", actor=command.actor, is_new=True)
         self._look_at(pen, mute)
         until, calendar = local(mute.ends_ms, self._zone), self._calendar_words(mute)
@@ -324,12 +325,14 @@ class Muting:
 
     def _extend(self, pen: Pen, command: Command, mute: Mute, ends_ms: int) -> Answer:
         if mute.origin:
-            return _no(command, "not_allowed", f"{mute.id} stands in {mute.origin}; change it there")
+            said = f"由配置声明，请在配置中修改 {mute.id} stands in {mute.origin}; change it there"
+            return _no(command, "not_allowed", said)
         if ends_ms <= mute.ends_ms:
-            return _no(command, "bad_data", "an extension ends later; to end it sooner, cancel it")
+            said = "延长须更晚，提前结束请取消 an extension ends later; to end it sooner, cancel it"
+            return _no(command, "bad_data", said)
         longer = replace(mute, ends_ms=ends_ms)
-        if said := wrong(longer, self._terms(mute).silence_s) or _above(command.actor, mute):
-            return _no(command, "forbidden" if said.startswith("to hide") else "bad_data", f"{mute.id}: {said}")
+        if no := self._unfit(longer, command.actor):
+            return _no(command, no[0], f"{mute.id}: {no[1]}")
         changes: dict[str, Any] = {"ends_ms": ends_ms}
         stretch = open_at(longer, pen.now_ms)
         if mute.open_until_ms is not None and stretch is not None:
@@ -351,8 +354,14 @@ class Muting:
             return said
         for name in MATCHERS:
             if strange := [w for w in data.get(name, ()) if w not in self._known[name]]:
-                return f"{name}: {strange[0][:80]!r} is not configured"
+                return f"{name}: 未配置 {strange[0][:80]!r} is not configured"
         return ""
+
+    def _unfit(self, mute: Mute, actor: Actor) -> tuple[str, str] | None:
+        """Return the code and the sentence with which a mute is refused; None when it can be taken."""
+        if said := wrong(mute, self._terms(mute).silence_s):
+            return "bad_data", said
+        return ("forbidden", said) if (said := _above(actor, mute)) else None
 
     # ── one step ────────────────────────────────────────────────────────────────────────────────
 
@@ -370,7 +379,8 @@ class Muting:
 
 def _above(actor: Actor, mute: Mute) -> str:
     if mute.at_most <= Priority.P2 and actor.role not in CHIEFS:
-        return f"to hide {mute.at_most.colour} alarms needs {' or '.join(CHIEFS)}; you are {actor.role}"
+        who = " or ".join(CHIEFS)
+        return f"此级别静默须由上级 to hide {mute.at_most.colour} alarms needs {who}; you are {actor.role}"
     return ""
 
 

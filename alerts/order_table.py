@@ -211,14 +211,16 @@ def refusal(
     rows = [row for row in TABLES[kind] if row.verb == verb and row.sources]
     if not rows:
         verbs = dict.fromkeys(row.verb for row in TABLES[kind])
-        return "bad_data", f'WorkOrder {order_id}: no verb "{verb}"; there are {", ".join(verbs)}'
+        return "bad_data", f'工单 WorkOrder {order_id}: 没有此步骤 no verb "{verb}"; there are {", ".join(verbs)}'
     here = [row for row in rows if state in row.sources]
     if not here:
         needs = " or ".join(dict.fromkeys(s.name for row in rows for s in row.sources))
-        now = ", ".join(order_verbs(state, level, "", kind)) or "nothing"
-        return "not_allowed", f'WorkOrder {order_id} is {state.name}; "{verb}" needs {needs}. Allowed now: {now}'
+        now = ", ".join(order_verbs(state, level, "", kind)) or "无 nothing"
+        at = f"工单 WorkOrder {order_id} 现为{STATE_NAMES[state]} is {state.name}"
+        return "not_allowed", f'{at}; "{verb}" 须在 needs {needs}. 现在可做 Allowed now: {now}'
     who = [row for row in here if _fits(row, level)] or here
-    roles = " or ".join(dict.fromkeys(r for row in who for r in row.roles if r != "system")) or "the system"
-    mine = ", ".join(order_verbs(state, level, role, kind)) or "nothing"
-    sentence = f'WorkOrder {order_id} ({level.colour}): "{verb}" in {state.name} needs {roles}; you are {role}.'
-    return "forbidden", f"{sentence} Allowed to you now: {mine}"
+    roles = " or ".join(dict.fromkeys(r for row in who for r in row.roles if r != "system")) or "系统 the system"
+    mine = ", ".join(order_verbs(state, level, role, kind)) or "无 nothing"
+    head = f"工单 WorkOrder {order_id} ({level.colour})"
+    sentence = f'{head}: "{verb}" in {state.name} 须由 needs {roles}; 您是 you are {role}.'
+    return "forbidden", f"{sentence} 您现在可做 Allowed to you now: {mine}"

@@ -70,7 +70,7 @@ class OrderBook:
         self._confirm = confirm
         self._serials = dict(opening.order_serials)
         self._cases = Caseload(self._calendar)
-        self._front = FrontDesk(atlas.config, self._cases, self._keep, self._report)
+        self._front = FrontDesk(atlas.config, self._cases, self._keep, self._report, opening.past_order)
         self.orders = self._cases.orders  # open ones, and those closed within the relapse time
         self._dirty: set[str] = set()
         self._witness = Witness(table)
@@ -181,9 +181,9 @@ class OrderBook:
         """Do what a person asks, or say why not and what is allowed."""
         if verb == "new":
             return self._front.new(pen, command)
-        order = self.orders.get(command.target)
+        order = self.orders.get(command.target) or self._front.past(pen, command.target, verb)
         if order is None:
-            return refused(command, "not_found", f"no open or lately closed work order {command.target!r}")
+            return refused(command, "not_found", f"没有此工单 no open or lately closed work order {command.target!r}")
         if verb in self._front.asked:
             return self._front.asked[verb](pen, command, order)
         actor, data = command.actor, command.data
@@ -195,14 +195,14 @@ class OrderBook:
             return not_allowed(command, order, "bad_data", f'"{verb}": {wrong}')
         for guard in row.guards:
             if said := GUARDS[guard](self._ask(order, actor, data, pen.now_ms)):
-                return not_allowed(command, order, "not_allowed", f'"{verb}" is refused: {said}')
+                return not_allowed(command, order, "not_allowed", f'"{verb}" 被拒 is refused: {said}')
         acted = data.get("acted_ms")
         if isinstance(acted, int):  # a phone's clock may be a little ahead of ours
             acted = min(acted, pen.now_ms) if acted >= order.opened_ms else None
         why = str(data.get("reason") or data.get("note") or row.name.en)
         new = self._step(pen, order, row, f"{actor.name} ({actor.role}): {why}", actor, data,
                          event_ms=acted)  # fmt: skip
-        message = f"WorkOrder {new.id} is {new.state.name}"
+        message = f"{row.name.zh}: 工单 WorkOrder {new.id} is {new.state.name}"
         return Answer(command=command.id, ok=True, message=message, subject=new.id,
                       allowed=order_verbs(new.state, new.level, kind=new.kind))  # fmt: skip
 

@@ -25,6 +25,7 @@ from .channels import CHANNELS, Channel
 from .failover import HAND_OVER_MS, TROUBLE_MS, Ways, may_go_by, trouble_notice
 from .letters import Writer
 from .pace import ATTEMPTS_MAX, WAIT_FIRST_MS, WINDOW_MS, ChannelHealth, Pace, wait_ms
+from .turns import counted
 
 LEASE_MS: Final = 120_000  # longer than the slowest send with its quick retries
 BATCH: Final = 20  # messages sent in one round of a channel
@@ -63,6 +64,7 @@ class Deliverer:
         self._ways = ways or Ways()
         self._writer = writer or Writer()
         self._paces: dict[str, Pace] = {}
+        self._served: dict[str, int] = {}  # messages of each channel whose turn has come
         self._health = {name: ChannelHealth() for name in channels}
         self._troubles: dict[str, int] | None = None  # announced and not over, by channel; read when first needed
         self._died: list[BaseException] = []
@@ -106,9 +108,12 @@ class Deliverer:
         if self._channels[name].sends_each and self._part(name, waiting, now_ms):
             waiting = self._outbox.waiting(now_ms, name, WAITING_MAX)
         keys = {one.id: one.idem_key for one in waiting}
-        sendings = digest.plan(waiting, room, pace.limit, now_ms, is_probing=health.is_failing)
+        self._health[name] = replace(self._health[name], waiting_by_class=counted(waiting))
+        served = self._served.get(name, 0)
+        sendings = digest.plan(waiting, room, pace.limit, now_ms, is_probing=health.is_failing, served=served)
         dealt = handed
         for sending in sendings[:BATCH]:
+            self._served[name] = self._served.get(name, 0) + 1
             key = sending.key or (digest.key_of([keys[i] for i in sending.ids]) if sending.is_digest else "")
             leased = self._outbox.take(sending.ids, now_ms=now_ms, lease_ms=LEASE_MS, digest=key)
             dealt += len(sending.ids)  # what was overtaken is dealt with too: its successor's turn is now

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from citypulse.errors import DeliveryError
@@ -36,6 +36,7 @@ class ChannelHealth:
     failing_since_ms: int | None = None
     resting_until_ms: int = 0  # the provider asked to be left alone until then
     last_error: str = ""
+    waiting_by_class: Mapping[str, int] = field(default_factory=dict)  # see alerts.turns; when last looked at
 
     @property
     def is_failing(self) -> bool:

@@ -9,11 +9,13 @@ state beside the ledger, and how readings fall into ticks changes nothing.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from citypulse.by_sensor import READINGS_MIN, SENSORS_MAX, sorted_by_sensor
 from citypulse.model import (
     Alarm,
     Condition,
@@ -48,6 +50,7 @@ class Peaks:
         self._batch = ReadingBatch.empty()
         self._groups: dict[int, Rows] | None = None
         self._late: set[int] = set()  # watched since this tick's readings were grouped
+        self._expected: set[int] = set()  # grouped besides those that are watched
         self._floor: dict[str, int] = {}  # alarms that came again in this tick: their own readings begin then
 
     def keep(self, alarm: Alarm, *, is_retained: bool) -> None:
@@ -57,7 +60,8 @@ class Peaks:
             return
         if is_retained and alarm.condition is Condition.ACTIVE:
             if sensor not in self._by_sensor:
-                self._late.add(sensor)
+                if sensor not in self._expected:
+                    self._late.add(sensor)
                 self._is_watched[sensor] = True
             self._by_sensor.setdefault(sensor, set()).add(alarm.id)
         elif alarm.id in (those := self._by_sensor.get(sensor, set())):
@@ -69,7 +73,13 @@ class Peaks:
     def begin(self, batch: ReadingBatch) -> None:
         """Begin a tick."""
         self._batch, self._groups = batch, None
+        self._expected = set()
         self._floor.clear()
+
+    def expect(self, lanes: Iterable[tuple[str, str]]) -> None:
+        """Group the readings of these too, rules and scopes: their alarms may begin within a long tick."""
+        found = (self._sensor_at(rule, scope) for rule, scope in lanes)
+        self._expected = {sensor for sensor in found if sensor is not None}
 
     def came_again(self, alarm: Alarm, event_ms: int) -> None:
         """A chattering alarm is active again: what was read since its last end is not its own."""
@@ -89,6 +99,8 @@ class Peaks:
             self._groups = None
         batch = self._batch
         for sensor, rows in self._rows().items():
+            if sensor not in self._by_sensor:
+                continue
             seen = batch.value[rows]
             if not len(seen):
                 continue
@@ -120,6 +132,10 @@ class Peaks:
         batch = self._batch
         most = Quality.SUSPECT if rule.accepts_suspect else Quality.NOT_EVALUATED
         since_ms = max(alarm.raised_ms, self._floor.get(alarm.id, 0))
+        if batch.received_ms is batch.time_ms:  # recorded readings, in order of time: most need not be looked at
+            ends = np.searchsorted(batch.time_ms, [since_ms, min(until_ms, received_ms) + 1])
+            first, last = np.searchsorted(rows, ends)
+            rows = rows[first:last]
         own = rows[
             (batch.quality[rows] <= most)
             & (batch.time_ms[rows] >= since_ms)
@@ -148,11 +164,17 @@ class Peaks:
         """Return where this tick's usable live readings of watched sensors stand, by sensor."""
         if self._groups is None:
             batch = self._batch
-            rows = np.flatnonzero(self._is_watched[batch.sensor] & self._is_usable())
+            is_meant = self._is_watched
+            if self._expected:
+                is_meant = is_meant.copy()
+                is_meant[list(self._expected)] = True
+            rows = np.flatnonzero(is_meant[batch.sensor] & self._is_usable())
             self._late.clear()
-            order = rows[np.argsort(batch.sensor[rows], kind="stable")]
-            sensors, starts = np.unique(batch.sensor[order], return_index=True)
-            parts = np.split(order, starts[1:]) if len(sensors) else []
+            # Live ticks are short, and the heart must not wait for a kernel to be loaded.
+            order = rows[(_by_sensor if self._expected else _by_sensor_in_numpy)(batch.sensor[rows])]
+            sorted_ = batch.sensor[order]
+            starts = np.flatnonzero(np.diff(sorted_, prepend=-1))
+            sensors, parts = sorted_[starts], np.split(order, starts[1:]) if len(starts) else []
             self._groups = dict(zip(sensors.tolist(), parts, strict=True))
         return self._groups
 
@@ -167,7 +189,10 @@ class Peaks:
         rule = self._atlas.rule_of(alarm)
         if rule is None or rule.detector != FOLLOWED or alarm.exercise:
             return None
-        watched = self._atlas.watched(alarm.rule, alarm.scope)
+        return self._sensor_at(alarm.rule, alarm.scope)
+
+    def _sensor_at(self, rule: str, scope: str) -> int | None:
+        watched = self._atlas.watched(rule, scope)
         return self._index.get(watched[0]) if len(watched) == 1 else None
 
 
@@ -177,6 +202,16 @@ def rises(rule: Rule | None, alarm: Alarm) -> bool:
     decided = next((limit for limit in limits if str(limit.origin) == alarm.rule_origin), None)
     limit = decided or next(iter(limits), None)
     return limit is None or limit.side in RISING
+
+
+def _by_sensor(sensor: NDArray[np.int32]) -> Rows:
+    """Return the order by sensor, of one sensor by place."""
+    is_for_kernel = len(sensor) >= READINGS_MIN and int(sensor.max()) < SENSORS_MAX
+    return sorted_by_sensor(sensor) if is_for_kernel else _by_sensor_in_numpy(sensor)
+
+
+def _by_sensor_in_numpy(sensor: NDArray[np.int32]) -> Rows:
+    return np.argsort(sensor, kind="stable")
 
 
 def _worse(old: float, new: float, *, is_rising: bool) -> float:

@@ -58,6 +58,7 @@ class Rounds:
         terms = self._plan.terms(alarm.rule, alarm.domain, alarm.level)
         for at_ms in (
             alarm.shelved_until_ms,
+            alarm.service_until_ms,
             self._escalation.next_call_ms(alarm),
             shelf_warn_ms(alarm, terms),
             settle_ms(alarm, terms),
@@ -85,6 +86,10 @@ class Rounds:
         if alarm.shelved_until_ms is not None and alarm.shelved_until_ms <= pen.now_ms:
             self._desk.uncover(pen, alarm, "unshelve", "unshelved", "the shelf has ended | 搁置到期",
                                event_ms=alarm.shelved_until_ms, changes={"shelved_until_ms": None})  # fmt: skip
+        elif alarm.service_until_ms is not None and alarm.service_until_ms <= pen.now_ms:
+            self._desk.uncover(pen, alarm, "in_service", "in_service", "the time out of service is over | 停用到期",
+                               event_ms=alarm.service_until_ms,
+                               changes={"is_out_of_service": False, "service_until_ms": None})  # fmt: skip
         elif (due_ms := settle_ms(alarm, terms)) is not None and due_ms <= pen.now_ms:
             self._chatter.settle(pen, alarm, f"quiet for {span(terms.quiet_s)}")
         elif (due_ms := realarm_ms(alarm, terms)) is not None and due_ms <= pen.now_ms:

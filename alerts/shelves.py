@@ -22,9 +22,19 @@ class Desk(Protocol):
         """Move an alarm by the table and write it."""
         ...
 
+    def uncover(self, pen: Pen, alarm: Alarm, event: str, kind: str, why: str, **more: Any) -> Alarm:
+        """End an overlay, re-announcing what is still active."""
+        ...
+
     def want(self, alarm: Alarm, reason: NoticeReason) -> None:
         """Have an alarm told of at the end of this change."""
         ...
+
+
+def end_shelf(desk: Desk, pen: Pen, alarm: Alarm) -> Alarm:
+    """Take an alarm off its shelf that has become one which is never hidden."""
+    why = "a red gas alarm is never shelved | 红色燃气告警不得搁置"
+    return desk.uncover(pen, alarm, "unshelve", "unshelved", why, changes={"shelved_until_ms": None})
 
 
 def ask_again(desk: Desk, pen: Pen, alarm: Alarm, due_ms: int) -> None:

@@ -65,12 +65,12 @@ class StandIns:
         if verb == "gap" and actor.role == SYSTEM.role:
             return self._gap(pen, command, targets)
         if verb not in VERBS:
-            return _no(command, "bad_data", f'no verb "{verb}"; there are {", ".join(VERBS)}')
+            return _no(command, "bad_data", f'没有此操作 no verb "{verb}"; there are {", ".join(VERBS)}')
         if not roster.has_rota(team):
             there = ", ".join(roster.tables) or "none"
-            return _no(command, "not_found", f"no rota of a team {team!r}; there are: {there}")
+            return _no(command, "not_found", f"没有此排班 no rota of a team {team!r}; there are: {there}")
         if actor.role not in VERBS[verb]:
-            said = f'Rota {team}: "{verb}" is for {", ".join(VERBS[verb])}; you are {actor.role}'
+            said = f'排班 Rota {team}: "{verb}" 限 is for {", ".join(VERBS[verb])}; 您是 you are {actor.role}'
             return _no(command, "forbidden", said)
         return _DO[verb](self, pen, command, roster)
 
@@ -81,18 +81,18 @@ class StandIns:
         starts_ms, ends_ms = data.get("from_ms", pen.now_ms), data.get("until_ms", 0)
         wrong = missing(("reason", "until_ms"), data) or _unknown(roster, person, absent)
         if not wrong and not (person or absent):
-            wrong = "says neither `person` nor `instead_of`"
+            wrong = "须写明替班人或被替人 says neither `person` nor `instead_of`"
         if not wrong and (not isinstance(starts_ms, int) or isinstance(starts_ms, bool)):
-            wrong = "from_ms must be an instant in epoch milliseconds"
+            wrong = "from_ms 须为毫秒时间戳 must be an instant in epoch milliseconds"
         if not wrong and person == absent:
-            wrong = f"{person} cannot stand in for {person}"
+            wrong = f"不能自己替自己 {person} cannot stand in for {person}"
         if not wrong and not pen.now_ms <= starts_ms < ends_ms <= starts_ms + SPAN_MS_MAX:
-            wrong = "from_ms must not lie in the past, until_ms after it and within a year"
+            wrong = "起止时间不对 from_ms must not lie in the past, until_ms after it and within a year"
         running = [s for s in self.by_team.get(team, ()) if s.ends_ms > pen.now_ms]
         if not wrong and len(running) >= STAND_INS_MAX:
-            wrong = f"has {STAND_INS_MAX} stand-ins already: write the rota anew"
+            wrong = f"替班过多，请重排 has {STAND_INS_MAX} stand-ins already: write the rota anew"
         if wrong:
-            return _no(command, "bad_data", f"Rota {team}: {wrong}")
+            return _no(command, "bad_data", f"排班 Rota {team}: {wrong}")
         made = {"instead_of": absent, "person": person, "starts_ms": starts_ms, "ends_ms": ends_ms}
         number = self._write(pen, command, "stand_in", data["reason"], {}, made)
         who = f"{person or 'nobody'} for {absent}" if absent else f"{person} as well"
@@ -104,9 +104,9 @@ class StandIns:
         team, data = command.target, command.data
         number = data.get("id")
         if wrong := missing(("reason",), data):
-            return _no(command, "bad_data", f"Rota {team}: {wrong}")
+            return _no(command, "bad_data", f"排班 Rota {team}: {wrong}")
         if not any(s.id == number for s in self.by_team.get(team, ())):
-            return _no(command, "not_found", f"Rota {team}: no stand-in {number!r} made while running")
+            return _no(command, "not_found", f"排班 Rota {team}: 没有此替班 no stand-in {number!r} made while running")
         self._write(pen, command, "withdrawn", data["reason"], {"id": number}, None)
         return Answer(command=command.id, ok=True, message=f"撤销替班 {number} withdrawn", subject=subject_of(team))
 
@@ -118,13 +118,13 @@ class StandIns:
         wrong = missing(("note",), data) or _unknown(roster, to, giver)
         if not wrong and to and not giver:
             giver = next((p for p in on_duty if command.actor.name in (p, *_names(roster, p))), "")
-            wrong = "" if giver else f"say `from`: which of {', '.join(on_duty) or 'nobody'} hands over"
+            wrong = "" if giver else f"须写明交班人 say `from`: which of {', '.join(on_duty) or 'nobody'} hands over"
         if not wrong and to and giver not in on_duty:
-            wrong = f"{giver} is not on duty now; on are {', '.join(on_duty) or 'nobody'}"
+            wrong = f"交班人不在岗 {giver} is not on duty now; on are {', '.join(on_duty) or 'nobody'}"
         if not wrong and to and to in on_duty:
-            wrong = f"{to} is on duty already"
+            wrong = f"接班人已在岗 {to} is on duty already"
         if wrong:
-            return _no(command, "bad_data", f"Rota {team}: {wrong}")
+            return _no(command, "bad_data", f"排班 Rota {team}: {wrong}")
         made = None
         if to:
             ends_ms = max((w.ends_ms for w in roster.tables[team].at(pen.now_ms)), default=pen.now_ms + 1)
@@ -188,7 +188,7 @@ def _names(roster: Roster, person: str) -> tuple[str, str]:
 def _unknown(roster: Roster, *people: Any) -> str:
     for person in people:
         if person and (not isinstance(person, str) or person not in roster.people):
-            return f"no person {str(person)[:64]!r} is known"
+            return f"没有此人员 no person {str(person)[:64]!r} is known"
     return ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -17,7 +17,7 @@ class Opening(Protocol):
 
     @property
     def alarms(self) -> tuple[Alarm, ...]:
-        """Alarms for which `lifecycle.is_retained` holds."""
+        """Alarms for which `lifecycle.is_retained` holds, and every point that was ever out of service at rest."""
         ...
 
     @property
@@ -60,6 +60,11 @@ class Opening(Protocol):
         """Of each dedup key raised within `RECENT_S`: event time and our time of its raises, in order of occurrence."""
         ...
 
+    @property
+    def past_order(self) -> Callable[[str], WorkOrder | None]:
+        """Looks up an order by id, however long ago it ended."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenState:
@@ -74,3 +79,4 @@ class OpenState:
     mutes: tuple[Mute, ...] = ()
     exercises: tuple[Exercise, ...] = ()
     raises: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    past_order: Callable[[str], WorkOrder | None] = lambda _number: None

@@ -69,6 +69,8 @@ def alarm_data(model: StepIn, verb: str, at_ms: int) -> dict[str, Any]:
     if verb == "shelve":
         until = read_duration(model.until) if model.until else at_ms + _shelf_ms(model)
         data["until_ms"] = {"at": until}
+    if verb == "out_of_service" and (model.until or model.for_):
+        data["until_ms"] = {"at": read_duration(model.until) if model.until else at_ms + _shelf_ms(model)}
     return data
 
 

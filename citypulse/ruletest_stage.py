@@ -16,6 +16,7 @@ from typing import Any, Self
 import numpy as np
 
 from alerts.desk import Desk
+from alerts.lifecycle import is_retained
 from alerts.order_table import is_serious
 from citypulse.ledger import Ledger, Tick
 from citypulse.ledger.packing import dump, load
@@ -94,7 +95,7 @@ class Record:
             self.subjects[alarm.id] = alarm
             newest = self.historical if alarm.is_historical else self.alarms
             before = newest.get(alarm.dedup_key)
-            if before is None or alarm.occurrence >= before.occurrence:
+            if before is None or alarm.occurrence >= before.occurrence or is_retained(alarm):
                 newest[alarm.dedup_key] = alarm
         self.orders |= effects.orders
         self.mutes |= effects.mutes
@@ -280,6 +281,9 @@ class Stage:
             if order is None:
                 return "", ""
             return order.id, order.unit if step.role in {"crew", "unit"} else ""
+        is_live = alarm is not None and is_retained(alarm)
+        if step.verb == "alarm.out_of_service" and not is_live:
+            return step.target, ""  # a point at rest
         return ("" if alarm is None else alarm.id), ""
 
     def order_of(self, key: str) -> WorkOrder | None:

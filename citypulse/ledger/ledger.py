@@ -17,7 +17,7 @@ from . import schema as s
 from .anchors import Anchor
 from .chain import GENESIS
 from .commit import DEAD_BYTES_MAX, DEAD_ROWS_MAX, Committer
-from .erase import erase_contacts
+from .erase import contacts_due
 from .outbox import Outbox
 from .reads import Reads
 from .replies import ReplyCodes
@@ -186,9 +186,9 @@ class Ledger(Reads):
         with self.writer.transaction() as connection:
             return connection.execute(sa.delete(s.command_answer).where(c.command.in_(old))).rowcount
 
-    def erase_contacts(self, *, now_ms: int, kept_s: float) -> int:
-        """Erase citizens' contacts of orders that ended more than `kept_s` ago; return how many orders changed."""
-        return erase_contacts(self.writer, now_ms=now_ms, kept_s=kept_s)
+    def contacts_due(self, *, now_ms: int, kept_s: float) -> list[str]:
+        """Return orders that ended more than `kept_s` ago and still hold a citizen's contact."""
+        return contacts_due(self.reader, now_ms=now_ms, kept_s=kept_s)
 
     def checkpoint(self) -> int:
         """Move the write-ahead log into the file: housekeeping, off the heart's thread. Return pages left."""

@@ -19,9 +19,11 @@ from citypulse.model import Notice, NoticeKind, Priority
 
 from . import outbox_parts
 from . import schema as s
-from .outbox_rows import EARLIER, WAITING, LeasedNotice, Standing, Waiting, is_free, overtaken, unwanted
+from .outbox_rows import EARLIER, WAITING, LeasedNotice, Standing, Waiting, in_turn, is_free, overtaken, unwanted
 from .sqlite import Reader, Writer, insert_new
 
+OLDEST_SHARE: Final = 10  # one part in this many of a long list is for the oldest
+OLD_MS: Final = 60_000
 PASSES_MAX: Final = 4  # of one lease over rows that turn out to be overtaken
 _o = s.outbox.c
 
@@ -37,7 +39,11 @@ class Outbox:
     # ── taking ──────────────────────────────────────────────────────────────────────────────────
 
     def waiting(self, now_ms: int, channel: str, limit: int) -> list[Waiting]:
-        """Return at most `limit` notices that `channel` may send now, most serious and oldest first; writes nothing."""
+        """Return at most `limit` notices that `channel` may send now, most serious and oldest first; writes nothing.
+
+        Of more red ones than `limit` calls come first, then orders and ends. Where more wait than `limit`, a tenth of
+        it is for the oldest of those that have waited OLD_MS, so that a sender knows of what is late.
+        """
         w = WAITING
         alarm, order = s.alarm.c, s.work_order.c
         domain = sa.func.coalesce(
@@ -45,17 +51,27 @@ class Outbox:
             sa.select(order.domain).where(order.id == w.c.subject).scalar_subquery(),
             "",
         )
-        query = (
-            sa.select(
-                w.c.id, w.c.level, w.c.target, w.c.kind, w.c.created_ms, w.c.may_wait, w.c.idem_key, w.c.digest, domain,
-                sa.case((w.c.is_exercise, w.c.only_by), else_=""),
-            )
-            .where(w.c.via == channel, *is_free(w.c, now_ms))
-            .order_by(w.c.level, w.c.id)
-            .limit(limit)
-        )
+        query = sa.select(
+            w.c.id,
+            w.c.level,
+            w.c.target,
+            w.c.kind,
+            w.c.created_ms,
+            w.c.may_wait,
+            w.c.idem_key,
+            w.c.digest,
+            domain,
+            sa.case((w.c.is_exercise, w.c.only_by), else_=""),
+        ).where(w.c.via == channel, *is_free(w.c, now_ms))
         with self._reader.connection() as connection:
-            rows = connection.execute(query).all()
+            rows = list(connection.execute(query.order_by(w.c.level, w.c.id).limit(limit)))
+            if len(rows) == limit and rows[-1][1] == int(Priority.P1):  # not even the red ones fit: what do they say?
+                rows = list(connection.execute(query.order_by(*in_turn(w.c)).limit(limit)))
+            if len(rows) == limit and (few := limit // OLDEST_SHARE):
+                old = query.where(w.c.created_ms <= now_ms - OLD_MS)
+                oldest = connection.execute(old.order_by(w.c.id).limit(few)).all()
+                known = {row[0] for row in rows[: limit - len(oldest)]}
+                rows = [*rows[: limit - len(oldest)], *(row for row in oldest if row[0] not in known)]
         return [
             Waiting(
                 id=row[0],
@@ -80,7 +96,7 @@ class Outbox:
         if not ids:
             return []
         with self._writer.transaction() as connection:
-            connection.execute(overtaken().where(_o.id.in_(list(ids))))
+            connection.execute(overtaken(list(ids)))
             return self._lease(connection, list(ids), now_ms, lease_ms, digest)
 
     def lease(
@@ -93,7 +109,7 @@ class Outbox:
         not hold the others up.
         """
         w = WAITING
-        chosen = sa.select(w.c.id).where(*is_free(w.c, now_ms)).order_by(w.c.level, w.c.id).limit(limit)
+        chosen = sa.select(w.c.id).where(*is_free(w.c, now_ms)).order_by(*in_turn(w.c)).limit(limit)
         if channels is not None:
             chosen = chosen.where(w.c.via.in_(list(channels)))
         if not self._finds(chosen.limit(1)):  # look before writing: an idle outbox must not cost a commit each time
@@ -102,7 +118,7 @@ class Outbox:
             ids: list[int] = []
             for _ in range(PASSES_MAX):
                 ids = list(connection.execute(chosen).scalars())
-                if not ids or not connection.execute(overtaken().where(_o.id.in_(ids))).rowcount:
+                if not ids or not connection.execute(overtaken(ids)).rowcount:
                     break
             return self._lease(connection, ids, now_ms, lease_ms, "")
 

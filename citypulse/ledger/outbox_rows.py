@@ -12,6 +12,7 @@ from citypulse.model import Condition, Notice, NoticeKind, Priority
 from . import schema as s
 
 CALLS: Final = (NoticeKind.RAISED.value, NoticeKind.WORSENED.value)
+_IN_TURN: Final = (*CALLS, NoticeKind.REMINDER.value, NoticeKind.ORDER.value)
 _o = s.outbox.c
 # Made once: an alias lists its columns anew each time it is made, which cost more than the queries.
 WAITING: Final = s.outbox.alias("waiting")
@@ -82,9 +83,15 @@ def unwanted(subject_kind: str, kind: NoticeKind, is_acked: Any, is_hidden: Any,
 
 
 def is_free(w: Any, now_ms: int) -> tuple[sa.ColumnElement[bool], ...]:
-    """The rows of `waiting` that are due, and first of their subject for their channel and target."""
+    """The rows of `waiting` that are due, and first of their subject for their channel and target.
+
+    An earlier call that nobody has tried to send does not hold a later one up: it is dropped when that is taken.
+    """
     earlier = EARLIER.c
+    is_call = sa.and_(w.subject_kind == "alarm", w.kind.in_(CALLS))
+    is_untried_call = sa.and_(earlier.kind.in_(CALLS), earlier.state == "pending", earlier.attempts == 0)
     is_first = ~sa.exists().where(
+        ~sa.and_(is_call, is_untried_call),
         earlier.subject == w.subject,
         earlier.channel == w.channel,
         earlier.target == w.target,
@@ -98,12 +105,21 @@ def is_free(w: Any, now_ms: int) -> tuple[sa.ColumnElement[bool], ...]:
     return sa.text(_IS_WAITING), is_due, is_first  # type: ignore[return-value]
 
 
-def overtaken() -> sa.Update:
+def in_turn(w: Any) -> tuple[sa.ColumnElement[Any], ...]:
+    """The order of what waits: most serious first, of red ones by what they say (alerts.turns), then oldest first."""
+    says = sa.case({kind: place for place, kind in enumerate(_IN_TURN)}, value=w.kind, else_=len(_IN_TURN))
+    return w.level, sa.case((w.level == int(Priority.P1), says), else_=0), w.id
+
+
+def overtaken(ids: list[int]) -> sa.Update:
     """Drop unsent calls about an alarm that a later call to the same target has overtaken: after an outage, one each.
 
-    An end overtakes nothing: what came and went unseen still has to be acknowledged, so it is told whole.
+    Of `ids` those that were overtaken, and those that one of `ids` overtakes. An end overtakes nothing: what came and
+    went unseen still has to be acknowledged, so it is told whole.
     """
-    later = LATER
+    later, taken = LATER, WAITING.c
+    same = (EARLIER.c.subject == taken.subject, EARLIER.c.channel == taken.channel, EARLIER.c.target == taken.target)
+    before = sa.select(EARLIER.c.id).where(taken.id.in_(ids), *same, EARLIER.c.id <= taken.id)
     is_overtaken = sa.exists().where(
         later.c.subject == _o.subject,
         later.c.channel == _o.channel,
@@ -114,6 +130,8 @@ def overtaken() -> sa.Update:
     )
     return (
         sa.update(s.outbox)
-        .where(_o.subject_kind == "alarm", _o.kind.in_(CALLS), _o.state == "pending", _o.attempts == 0, is_overtaken)
+        # By number: the index by state would look at all that waits.
+        .where(_o.id.in_(before), _o.subject_kind == "alarm", _o.kind.in_(CALLS), _o.state.concat("") == "pending")
+        .where(_o.attempts == 0, is_overtaken)
         .values(state="obsolete", last_error="overtaken by later news before it was sent")
     )

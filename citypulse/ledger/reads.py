@@ -14,6 +14,7 @@ from citypulse.model import Alarm, Answer, Condition, Exercise, Mute, OrderState
 from . import schema as s
 from .chain import GENESIS, START, Head, verify
 from .commit import DEAD_BYTES, DEAD_ROWS, HEAD_KEY, PUSHED_OUT_BYTES, PUSHED_OUT_ROWS
+from .paging import behind
 from .sqlite import Reader
 from .tick import Counts, DeadRow, EventRow, GatewayRow, OpenState, OutboxRow, Verdict
 
@@ -32,6 +33,7 @@ ALARM_STATES: Mapping[str, sa.ColumnElement[bool]] = {
     "unacked": _a.is_acked.is_(False),
     "stale": sa.and_(_IS_OPEN, _a.stale_ms.is_not(None)),
     "shelved": _a.shelved_until_ms.is_not(None),
+    "out_of_service": _a.is_out_of_service.is_(True),
     "suppressed": sa.and_(_IS_RETAINED, _a.suppressed_by != "[]"),
     "historical": _a.is_historical.is_(True),
     "all": sa.true(),
@@ -65,12 +67,13 @@ class Reads:
         until_ms: int | None = None,
         limit: int = 200,
         before: str = "",
+        after: Sequence[int | str] = (),
         serious_first: bool = False,
     ) -> list[Alarm]:
         """Return alarms, newest first by the time we knew, or most serious first; state is a key of ALARM_STATES.
 
-        `before` is the id of the last alarm of the previous page (only with newest first). since_ms and until_ms
-        bound raised_wall_ms: since <= t < until.
+        `before` is the id of the last alarm of the previous page (only with newest first), `after` its sort key:
+        ([level when serious_first,] raised_wall_ms, id). since_ms and until_ms bound raised_wall_ms: [since, until).
         """
         if state not in ALARM_STATES:
             raise ValueError(f"alarm state {state!r} is not known: use one of {', '.join(ALARM_STATES)}")
@@ -87,6 +90,8 @@ class Reads:
         if before:
             last = sa.select(_a.raised_wall_ms).where(_a.id == before).scalar_subquery()
             query = query.where(sa.tuple_(_a.raised_wall_ms, _a.id) < sa.tuple_(last, sa.literal(before)))
+        if after:
+            query = query.where(behind(after, level=_a.level, at_ms=_a.raised_wall_ms, name=_a.id))
         newest = (_a.raised_wall_ms.desc(), _a.id.desc())
         query = query.order_by(_a.level, *newest) if serious_first else query.order_by(*newest)
         return [s.ALARMS.noun(row) for row in self._rows(query)]
@@ -111,6 +116,7 @@ class Reads:
         until_ms: int | None = None,
         limit: int = 200,
         before: str = "",
+        after: Sequence[int | str] = (),
         serious_first: bool = False,
     ) -> list[WorkOrder]:
         """Return work orders, newest first, or most serious first; paging and bounds (opened_ms) as in `alarms`."""
@@ -131,6 +137,8 @@ class Reads:
         if before:
             last = sa.select(o.opened_ms).where(o.id == before).scalar_subquery()
             query = query.where(sa.tuple_(o.opened_ms, o.id) < sa.tuple_(last, sa.literal(before)))
+        if after:
+            query = query.where(behind(after, level=o.level, at_ms=o.opened_ms, name=o.id))
         newest = (o.opened_ms.desc(), o.id.desc())
         query = query.order_by(o.level, *newest) if serious_first else query.order_by(*newest)
         return [s.ORDERS.noun(row) for row in self._rows(query)]
@@ -200,9 +208,19 @@ class Reads:
     # ── notices, rubbish, gateways, answers ─────────────────────────────────────────────────────
 
     def outbox_rows(
-        self, *, state: str = "", subject: str = "", channel: str = "", number: int | None = None, limit: int = 200
+        self,
+        *,
+        state: str = "",
+        subject: str = "",
+        channel: str = "",
+        number: int | None = None,
+        limit: int = 200,
+        before: int | None = None,
     ) -> list[OutboxRow]:
-        """Return notices with their delivery, newest first; `channel` is its own or the one it is sent by."""
+        """Return notices with their delivery, newest first; `channel` is its own or the one it is sent by.
+
+        `before` is the id of the last one of the previous page.
+        """
         o = s.outbox.c
         query = sa.select(s.outbox).order_by(o.id.desc()).limit(limit)
         if state:
@@ -213,6 +231,8 @@ class Reads:
             query = query.where(sa.or_(o.channel == channel, o.via == channel))
         if number is not None:
             query = query.where(o.id == number)
+        if before is not None:
+            query = query.where(o.id < before)
         n = 1 + len(s.NOTICES.names)
         return [
             OutboxRow(
@@ -319,13 +339,14 @@ class Reads:
                 o.state.not_in([e.value for e in ENDED]),
                 sa.and_(o.state == OrderState.CLOSED.value, o.state_ms >= closed_since),
             )
-            alarms = run(sa.select(s.alarm).where(_IS_RETAINED).order_by(_a.raised_wall_ms, _a.id)).all()
+            is_kept = sa.or_(_IS_RETAINED, _a.occurrence == 0)  # and the points that were ever out of service at rest
+            alarms = run(sa.select(s.alarm).where(is_kept).order_by(_a.raised_wall_ms, _a.id)).all()
             orders = run(sa.select(s.work_order).where(is_wanted).order_by(o.opened_ms, o.id)).all()
             occurrences = run(sa.select(_a.dedup_key, sa.func.max(_a.occurrence)).group_by(_a.dedup_key)).all()
             mutes = run(sa.select(s.mute).where(sa.or_(s.mute.c.is_over.is_(False), s.mute.c.origin != ""))).all()
             storms = run(sa.select(s.storm).order_by(s.storm.c.desk)).all()
             drills = run(sa.select(s.exercise).where(s.exercise.c.ended_ms.is_(None))).all()
-            is_recent = sa.and_(_a.raised_wall_ms > then - RECENT_MS, _a.is_historical.is_(False))
+            is_recent = sa.and_(_a.raised_wall_ms > then - RECENT_MS, _a.is_historical.is_(False), _a.occurrence > 0)
             recent = sa.select(_a.dedup_key, _a.raised_ms, _a.raised_wall_ms).where(is_recent)
             raises: dict[str, list[tuple[int, int]]] = {}
             for key, raised_ms, wall_ms in run(recent.order_by(_a.dedup_key, _a.occurrence)):
@@ -348,6 +369,7 @@ class Reads:
             storms=tuple(s.STORMS.noun(row) for row in storms),
             exercises=tuple(s.EXERCISES.noun(row) for row in drills),
             raises={key: tuple(found) for key, found in raises.items()},
+            past_order=self.order,
         )
 
     def storms(self) -> list[Storm]:

@@ -80,6 +80,7 @@ class OpenState:
     storms: tuple[Storm, ...] = ()  # by duty desk
     # dedup_key → (event time, our time) of the raises of the last two hours, in order of occurrence
     raises: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    past_order: Callable[[str], WorkOrder | None] = lambda _number: None  # one that ended longer ago, by id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

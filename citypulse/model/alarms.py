@@ -111,6 +111,12 @@ class Alarm:
     shelf_warned_ms: int = 0  # the end of a shelf that has been announced
     exercise: str = ""  # id of the drill it belongs to; "" when it is real
     realarmed: int = 0  # how often it has asked again though acknowledged, at this level
+    service_until_ms: int | None = None  # out of service until then; None: until somebody puts it back
+
+    @property
+    def is_point(self) -> bool:
+        """True for the row of a point at rest (occurrence 0): out of service or not, but no alarm."""
+        return self.occurrence == 0
 
     @property
     def is_chattering(self) -> bool:

@@ -188,7 +188,7 @@ class Ledger:
             serials[day] = max(int(serial), serials.get(day, 0))
         recent = now_ms - REOPEN_WITHIN_S * 1000
         return OpenState(
-            alarms=tuple(a for a in self.alarms.values() if is_retained(a)),
+            alarms=tuple(a for a in self.alarms.values() if is_retained(a) or a.is_point),
             orders=tuple(
                 o for o in self.orders.values()
                 if o.state not in ENDS or (o.state is OrderState.CLOSED and o.state_ms >= recent)

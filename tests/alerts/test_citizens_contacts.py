@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from citypulse.contacts import contacts_of, masked, scrubbed, without_contacts
+from alerts.desk import Desk
+from citypulse.contacts import contacts_of, erasure, masked, scrubbed, without_contacts
 from citypulse.ledger import Ledger, Tick
-from citypulse.model import Actor, OrderState
+from citypulse.model import Actor, Command, OrderState, ReadingBatch
 from citypulse.reading_room import ReadingRoom
 from citypulse.views import order_view
-from tests.alerts.cast import ADA, DUTY, LEAD, REPAIR, World
+from tests.alerts.cast import ADA, DUTY, LEAD, REPAIR, TABLE, World, city
 from tests.ledger.ledger_cast import an_order, effects_of
 
 PUBLIC = Actor(name="web", role="public")
@@ -119,22 +120,79 @@ def ended(number: str, ended_ms: int, state: OrderState = OrderState.CLOSED):
     return replace(an_order(1), id=number, state=state, state_ms=ended_ms, data=data)
 
 
-def test_contacts_are_erased_when_their_time_is_over_and_those_of_open_orders_never(tmp_path):
+class Past:
+    """A desk over a real ledger in which orders ended long ago."""
+
+    def __init__(self, folder, *orders, now_ms):
+        self.ledger, self.now_ms, self.number = Ledger.open(folder), now_ms, 1
+        self.ledger.commit(Tick(number=1, now_ms=now_ms, effects=effects_of(orders=list(orders))))
+        self.desk = Desk(city(), TABLE, self.ledger.load_open())
+
+    def asks(self, *commands):
+        effects = self.desk.receive([], ReadingBatch.empty(), commands, self.now_ms)
+        self.number += 1
+        self.ledger.commit(Tick(number=self.number, now_ms=self.now_ms, effects=effects))
+        return effects.answers
+
+    def command(self, actor, verb, target, **data):
+        return Command(id=f"c{self.number}-{verb}-{target}", verb=verb, target=target, actor=actor, at_ms=self.now_ms,
+                       data=data)  # fmt: skip
+
+    def left(self, number):
+        return contacts_of(self.ledger.order(number).data)
+
+    def told(self, number):
+        return [(e.event.kind, e.event.rev) for e in self.ledger.events(subject=number, limit=100)]
+
+
+def test_contacts_are_erased_when_their_time_is_over_once_on_record_and_those_of_open_orders_never(tmp_path):
     now = 400 * DAY_MS
-    with_ledger = Ledger.open(tmp_path)
-    orders = [
+    past = Past(
+        tmp_path,
         ended("old", now - 181 * DAY_MS),
+        ended("refused", now - 190 * DAY_MS, OrderState.REJECTED),
         ended("young", now - 179 * DAY_MS),
+        ended("fresh", now - 3 * DAY_MS),
         ended("open", now - 300 * DAY_MS, OrderState.HANDLING),
-    ]
-    with_ledger.commit(Tick(number=1, now_ms=now, effects=effects_of(orders=orders)))
-    assert with_ledger.erase_contacts(now_ms=now, kept_s=180 * 86_400) == 1
-    left = {n: contacts_of(with_ledger.order(n).data) for n in ("old", "young", "open")}
-    assert left["old"] == []
-    assert len(left["young"]) == len(left["open"]) == 2
-    assert with_ledger.erase_contacts(now_ms=now, kept_s=180 * 86_400) == 0
-    assert with_ledger.erase_contacts(now_ms=now, kept_s=0) == 1, "never while the heart may still hold the order"
-    with_ledger.close()
+        now_ms=now,
+    )
+    kept_s = 180 * 86_400
+    assert past.ledger.contacts_due(now_ms=now, kept_s=kept_s) == ["refused", "old"]
+    assert past.ledger.contacts_due(now_ms=now, kept_s=0) == ["refused", "old", "young"], "never while it may relapse"
+    done = [past.asks(erasure(n, now_ms=now, kept_s=kept_s))[0] for n in ("refused", "old")]
+    assert all(a.ok for a in done), done
+    assert past.ledger.contacts_due(now_ms=now, kept_s=kept_s) == []
+    assert (past.left("old"), past.left("refused")) == ([], [])
+    assert len(past.left("young")) == len(past.left("open")) == 2
+    assert [kind for kind, _ in past.told("old")] == ["contact_erased"]
+    again = past.asks(replace(erasure("old", now_ms=now, kept_s=kept_s), id="once more"))[0]
+    assert not again.ok
+    assert [kind for kind, _ in past.told("old")] == ["contact_erased"], "one line, not one a day"
+    past.ledger.close()
+
+
+def test_the_contact_of_an_order_that_ended_long_ago_can_be_seen_and_erased_on_request(tmp_path):
+    now = 400 * DAY_MS
+    bad = ended("bad", now - 3_600_000, OrderState.REJECTED)
+    past = Past(tmp_path, ended("old", now - 30 * DAY_MS), bad, now_ms=now)
+    room = ReadingRoom(past.ledger)
+    assert past.asks(past.command(ADA, "order.contact", "old", reason="?"))[0].code == "forbidden"
+    assert past.asks(past.command(DUTY, "order.contact", "old"))[0].code == "bad_data"
+    assert past.asks(past.command(LEAD, "order.comment", "old", note="?"))[0].code == "not_found"
+    assert past.asks(past.command(LEAD, "order.contact", "none", reason="?"))[0].code == "not_found"
+    two = past.asks(
+        past.command(DUTY, "order.contact", "old", reason="he complains"),
+        past.command(LEAD, "order.forget", "old", reason="he asks"),
+    )
+    assert [a.ok for a in two] == [True, True]
+    first = past.ledger.order("old").rev - 2
+    assert past.told("old") == [("contact_seen", first + 1), ("contact_erased", first + 2)]
+    assert past.left("old") == []
+    assert past.asks(past.command(LEAD, "order.forget", "bad", reason="he asks"))[0].ok
+    assert past.left("bad") == []
+    assert "old" not in past.desk.book.orders, "it stays a thing of the past"
+    assert room.contacts("old", DUTY, now_ms=now) == []
+    past.ledger.close()
 
 
 def test_the_reading_room_shows_a_contact_only_after_the_look_was_recorded(tmp_path):

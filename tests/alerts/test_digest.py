@@ -9,9 +9,10 @@ import stamina
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.digest import HELD_MS, LINES_MAX, Sending, compose, is_urgent, key_of, plan
+from alerts.digest import HELD_MS, LINES_MAX, Sending, compose, key_of, plan
 from alerts.failover import Ways
 from alerts.outbox import LEASE_MS
+from alerts.turns import is_urgent
 from citypulse.errors import DeliveryError
 from citypulse.model import NoticeKind, Priority
 from tests.ledger.ledger_cast import T0, a_notice
@@ -30,6 +31,7 @@ def no_quick_retries():
 class Waits:
     id: int
     level: Priority = BLUE
+    kind: NoticeKind = NoticeKind.RAISED
     target: str = "desk"
     created_ms: int = 0
     may_wait: bool = False

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from citypulse.app import extensions
 from citypulse.config import load_city
 from citypulse.model import CityConfig, Condition
+from citypulse.vocabulary import extensions
 from tests.alerts.test_invariants_whole_loop import ASK, DEPTH, asked, check
 from tests.support.crash_city import (
     BASE_MS,
@@ -116,6 +117,14 @@ class Town(RuleBasedStateMachine):
                 "duration_s": minutes * 60, "sites": ["u-000002", "u-000003"], "at_most": "red"}  # fmt: skip
         self._step(10, self.depths, Ask("mute.window", LEAD, "", data))
 
+    @rule(site=st.integers(1, SITES), is_back=st.booleans(), minutes=st.sampled_from([None, 1, 30]))
+    def points_rest(self, site: int, is_back: bool, minutes: int | None) -> None:
+        data: dict[str, Any] = {"reason": "sensor swapped"}
+        if minutes is not None:
+            data["until_ms"] = self.now_ms + minutes * 60_000 + 10_000
+        verb = "alarm.in_service" if is_back else "alarm.out_of_service"
+        self._step(10, self.depths, Ask(verb, LEAD, f"point:depth|u-{site:06d}.depth", {} if is_back else data))
+
     @rule(site=st.integers(1, SITES), level=st.sampled_from(["red", "yellow"]))
     def drills(self, site: int, level: str) -> None:
         data = {"reason": "muster", "sites": [f"u-{site:06d}"], "level": level, "minutes": 5}
@@ -187,7 +196,7 @@ Town.TestCase.settings = settings(
 
 
 @pytest.mark.slow
-class TestEverythingTogether(Town.TestCase):  # type: ignore[misc,name-defined] # made at run time
+class TestEverythingTogether(Town.TestCase):  # type: ignore[misc,valid-type] # made at run time
     """Every history the machine draws keeps every invariant."""
 
 

@@ -189,7 +189,7 @@ def test_every_step_without_a_row_is_refused_in_a_sentence_that_helps():
         if find_row(state, verb, role, level) is None:
             code, said = refusal("WO-1", state, verb, role, level)
             assert code in {"not_allowed", "forbidden", "bad_data"}
-            assert said.startswith("WorkOrder WO-1")
+            assert said.startswith("工单 WorkOrder WO-1")
             assert "llowed" in said or "no verb" in said, said
 
 

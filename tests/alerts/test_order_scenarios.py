@@ -306,7 +306,8 @@ def test_a_person_cannot_reopen_beside_a_twin():
 def test_refusals_say_the_state_and_what_is_allowed():
     world, order = closed()
     refused = world.asks(ADA, "order.accept", order)
-    assert refused.message == f'WorkOrder {order} is CLOSED; "accept" needs DISPATCHED. Allowed now: reopen'
+    said = f'工单 WorkOrder {order} 现为结案 is CLOSED; "accept" 须在 needs DISPATCHED. 现在可做 Allowed now: reopen'
+    assert refused.message == said
     assert refused.code == "not_allowed"
 
 

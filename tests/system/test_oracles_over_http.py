@@ -150,6 +150,28 @@ def test_the_overlays_and_what_is_refused_under_them(outsider: Outsider) -> None
     ]  # fmt: skip
 
 
+def test_a_point_that_has_never_rung_goes_from_a_to_g_and_back(outsider: Outsider) -> None:
+    """A G, something happens and is told to nobody; back in service it is B."""
+    sensor = "u-000008.depth"
+    path = f"/api/v1/points/level/{sensor}"
+    assert outsider.alarms(sensor) == []
+    lead, duty = outsider.tokens["lead"], outsider.tokens["duty"]
+    assert outsider.service.post(f"{path}/out_of_service", {}, token=lead)[0] == 422, "it needs a reason"
+    assert outsider.service.post(f"{path}x/out_of_service", {"reason": "x"}, token=lead)[0] == 404
+    assert outsider.service.post(f"{path}/out_of_service", {"reason": "swapped"}, token=duty)[0] == 200
+    assert outsider.states(sensor)[0] == "G"
+    listed = outsider.service.get("/api/v1/alarms?state=out_of_service")
+    assert [a["scope"] for a in listed] == [sensor]
+    outsider.send(sensor, (0, 10), (60, 55))
+    assert outsider.states(sensor)[:2] == ("G", "yellow")
+    subject = outsider.alarm(sensor)["id"]
+    assert outsider.service.get(f"/api/v1/notices?subject={subject}") == []
+    assert outsider.service.post(f"{path}/in_service", {}, token=lead)[0] == 200
+    assert outsider.states(sensor) == ("B", "yellow", False)
+    assert outsider.service.get(f"/api/v1/notices?subject={subject}")
+    assert outsider.service.get("/api/v1/alarms?state=out_of_service") == []
+
+
 def test_a_latched_alarm_is_over_only_by_reset(outsider: Outsider) -> None:
     sensor = "u-000009.depth"
     outsider.send(sensor, (0, 60), (60, 5))
