@@ -180,9 +180,7 @@ def of_orders(found: Sequence[Course]) -> list[Indicator]:
     return result
 
 
-def of_alarms(
-    alarms: Iterable[Alarm], since_ms: int, until_ms: int, plan: AlarmPlan | None = None
-) -> list[Indicator]:
+def of_alarms(alarms: Iterable[Alarm], since_ms: int, until_ms: int, plan: AlarmPlan | None = None) -> list[Indicator]:
     """Return the alarm load of [since, until) by ISA-18.2, chapter 16, without historical occurrences and drills.
 
     `plan` says when a standing alarm is stale; 24 h without one.

@@ -9,10 +9,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -21,14 +19,14 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from alerts.channels import CHANNELS
 from alerts.letters import Writer
 from alerts.links import Signer
 from alerts.outbox import Deliverer
 from alerts.workdays import expiry
 from citypulse.city import City, Source
 from citypulse.clock import Clock, monotonic_s, utc
-from citypulse.config import Extensions, load_city
+from citypulse.config import load_city
+from citypulse.contacts import erasure
 from citypulse.evidence import EvidenceStore
 from citypulse.journal import Journal, UsageState
 from citypulse.ledger import Ledger
@@ -43,14 +41,11 @@ from citypulse.reloading import Outcome, Reloader, past_config, texts_of
 from citypulse.store import ReadingStore, open_late
 from citypulse.store.sink import Sink
 from citypulse.turn import Regime, Turn
+from citypulse.vocabulary import extensions, laid_out_once
 from citypulse.watchdog import LOOK_S, Watchdog
 from citypulse.window import Window
-from ingest.codecs import CODECS
 from ingest.inbox import Inbox
 from ingest.mqtt import MqttSource
-from ingest.qc.settings import QualitySettings
-from rules.detectors import DETECTORS
-from rules.sound import REFUSALS, unsound
 
 if TYPE_CHECKING:
     from apscheduler.schedulers.background import BackgroundScheduler
@@ -66,32 +61,6 @@ WATCH_S = 2.0  # between two looks at the configuration's files
 PROVE_LOOK_S = 60.0  # between two looks whether the nightly proof is due
 STOP_WAIT_S = 2.5  # a clean stop takes less than three seconds in all
 log = structlog.get_logger()
-
-
-def extensions() -> Extensions:
-    """Return what a configuration may name: the tables of detectors, codecs and channels."""
-    return Extensions(
-        detectors={name: d.settings for name, d in DETECTORS.items()},
-        codecs=frozenset(CODECS),
-        channels={kind: c.settings for kind, c in CHANNELS.items()},
-        quality=QualitySettings,
-        trial=unsound,
-    )
-
-
-@contextmanager
-def laid_out_once(*paths: Path) -> Iterator[Extensions]:
-    """Give extensions that leave it to the block to find out whether the rules can be laid out, as it does so anyway.
-
-    When they cannot, the files are read once more: ConfigError says which rule a detector refuses, at its line.
-    """
-    known = extensions()
-    try:
-        yield replace(known, trial=None)
-    except REFUSALS:
-        for path in paths:
-            load_city(path, known)
-        raise
 
 
 def assemble(
@@ -135,7 +104,7 @@ class Service:
         self._stop = threading.Event()
         self.ledger = Ledger.open(data_dir)
         self.journal = Journal(self.ledger)
-        self.room = ReadingRoom(self.ledger)
+        self.room = ReadingRoom(self.ledger, lambda: self.city.config.alarms)
         self.table = SensorTable.build(self.ledger.sensor_ids([s.id for s in config.sensors]), config.sensors)
         self.inbox = Inbox()
         self.mailbox = Mailbox(self.inbox.ready.set)
@@ -327,8 +296,10 @@ class Service:
         self.ledger.prune_answers(before_ms=now_ms - ANSWERS_KEPT_S * 1000)
         self.ledger.outbox.prune(before_ms=now_ms - NOTICES_KEPT_S * 1000)
         self.ledger.reply_codes.prune(before_ms=now_ms - NOTICES_KEPT_S * 1000)
-        self.ledger.erase_contacts(now_ms=now_ms, kept_s=self.config.contacts_kept_s)
         self.store.retain(now_ms - int(timedelta(days=RETENTION_DAYS).total_seconds() * 1000))
+        kept_s = self.config.contacts_kept_s
+        for number in self.ledger.contacts_due(now_ms=now_ms, kept_s=kept_s):
+            self.mailbox.submit(erasure(number, now_ms=now_ms, kept_s=kept_s))
 
     # ── a changed configuration ─────────────────────────────────────────────────────────────────
 

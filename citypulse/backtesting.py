@@ -238,7 +238,7 @@ class _Judges:
         """Give a portion to every trial; what two grade alike is graded once. Raises what an earlier telling raised."""
         now_ms = int(columns.time_ms[-1])
         for trial in self._trials:
-            if (first_ms := trial.first_ms(columns)) is not None:
+            if not trial.is_begun and (first_ms := trial.first_ms(columns)) is not None:
                 trial.begin(first_ms)
         if self._grades_alike:
             batches: Iterable[ReadingBatch] = repeat(self._trials[0].batch(columns))

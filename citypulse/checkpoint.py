@@ -14,7 +14,6 @@ import msgspec
 
 from citypulse.clock import monotonic_s
 from citypulse.errors import CityError
-from citypulse.ledger.packing import DamagedError, dump, load
 from citypulse.trial import Trial
 
 FORMAT = 1
@@ -55,6 +54,8 @@ class Checkpoint:
         self._is_held = False  # what is in the file is further than this run is
 
     def _read(self) -> dict[str, object]:
+        from citypulse.ledger.packing import DamagedError, load  # noqa: PLC0415 - a database, for who resumes
+
         try:
             found = load(self.path.read_bytes())
         except (OSError, DamagedError, msgspec.DecodeError) as error:
@@ -87,6 +88,8 @@ class Checkpoint:
         """Save if it is time."""
         if self._is_held or monotonic_s() - self._saved_s < self._every_s:
             return
+        from citypulse.ledger.packing import dump  # noqa: PLC0415
+
         blob = dump(
             {
                 "format": FORMAT,

@@ -116,6 +116,11 @@ class City:
         """The configuration in force."""
         return self._regime.config
 
+    @property
+    def committed_ms(self) -> int:
+        """Where the city's own time stands, epoch ms: that of the last commit, which never goes back."""
+        return self._committed_ms
+
     # ── the tick ────────────────────────────────────────────────────────────────────────────────
 
     def tick(self, now_ms: int) -> TickReport:

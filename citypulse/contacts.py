@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
+from citypulse.model import SYSTEM, Command
+
 _NUMBER: Final = re.compile(r"(?<![0-9a-zA-Z:])\+?[0-9](?:[ \-]?[0-9]){6,14}(?![0-9a-zA-Z])")
 _MAIL: Final = re.compile(r"[\w.+-]+@([\w-]+\.)+\w+")
 _WORD: Final = re.compile(r"[^\W\d_]+")
@@ -68,6 +70,19 @@ def with_masked(data: dict[str, Any]) -> dict[str, Any]:
 def without_contacts(data: dict[str, Any]) -> dict[str, Any]:
     """Return an order's data with every contact erased; the same object where there is none."""
     return _changed(data, lambda one: {k: v for k, v in one.items() if k != "contact"} | {"contact_erased": True})
+
+
+def erasure(number: str, *, now_ms: int, kept_s: float) -> Command:
+    """Return the command by which an order's contacts are erased when their time is over: on record, once."""
+    reason = f"结案后保存期已满 kept for {kept_s / 86_400:g} days after its end"
+    return Command(
+        id=f"erase:{number}:{now_ms}",
+        verb="order.forget",
+        target=number,
+        actor=SYSTEM,
+        at_ms=now_ms,
+        data={"reason": reason},
+    )
 
 
 def _changed(data: dict[str, Any], change: Any) -> dict[str, Any]:

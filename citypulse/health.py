@@ -12,6 +12,7 @@ from ingest.inbox import Inbox
 from ingest.mqtt import MqttSource
 
 BEAT_LATE_S = 10.0  # a heart that has not ticked for this long is stuck or starved
+CLOCK_BACK_S = 30.0  # a step of the machine's clock; what NTP slews is far less
 SINK_LAG_READINGS = 5_000_000
 
 
@@ -46,6 +47,16 @@ class Patient(Protocol):
     sink: Sink
     trouble: str
     beat_at_s: float
+
+
+def behind(clock_ms: int, city_ms: int) -> tuple[str, str] | None:
+    """Return what is wrong when the machine's clock stands far behind the city's own time, which never goes back."""
+    late_s = (city_ms - clock_ms) / 1000
+    if late_s < CLOCK_BACK_S:
+        return None
+    zh = f"时钟比已记录的时间落后 {late_s:.0f} 秒：失联、恢复、升级与时限判断停到追上为止，请校准时钟"
+    still = "silence, recovery, escalation and due times stand still until it has caught up; set the clock right"
+    return zh, f"the clock stands {late_s:.0f} s behind what is on record: {still}"
 
 
 def examine(city: Patient) -> Health:

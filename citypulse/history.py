@@ -12,14 +12,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from citypulse.errors import CityError
-from citypulse.readings_files import RowProblem, read_readings
 from citypulse.store import Archive, Extent, Readings, ReadingStore
+
+if TYPE_CHECKING:
+    from citypulse.readings_files import RowProblem
 
 SORTED_MAX = 60_000_000  # readings that are sorted in memory: about 1.3 GB
 EVER_MS = 2**62
@@ -221,6 +223,8 @@ class FileHistory(History):
             yield from _merged([_checked(s, p) for s, p in zip(streams, self._paths, strict=True)])
 
     def _portions(self, path: Path) -> Iterator[Columns]:
+        from citypulse.readings_files import read_readings  # noqa: PLC0415 - pyarrow, which a store is read without
+
         for portion in read_readings(path):
             self.problems += portion.problems[: max(0, 1000 - len(self.problems))]
             for name in portion.names:

@@ -25,7 +25,9 @@ td code{color:var(--soft)}
 img{max-width:100%;max-height:24rem}.whole{color:var(--ink)}.p1,.p2,.p3,.p4{white-space:nowrap}.broken{color:#c1121f;font-weight:600}
 .seq{color:var(--soft);font-size:.8rem}details summary{cursor:pointer}
 @media(max-width:40rem){body{margin:1rem auto}table{font-size:.8rem}th,td{padding:.25rem .3rem}.seq,.hash{display:none}}
+.id{white-space:nowrap}.whole code{overflow-wrap:anywhere}
 """
+LABEL_SHARE: Final = 0.2  # of a picture's time that a label takes up
 MARKS: Final = {  # shape and digit: a grey print says the same
     Priority.P1: "⬣1",
     Priority.P2: "▲2",
@@ -127,7 +129,7 @@ def _integrity(chain: dict[str, Any]) -> str:
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
     """Return a table; cells are HTML already."""
-    head = "".join(f"<th>{escape(h)}</th>" for h in heads)
+    head = "".join(f'<th scope="col">{escape(h)}</th>' for h in heads)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
@@ -141,6 +143,7 @@ def _pictures(piece: dict[str, Any], clock: Callable[[int], str]) -> Iterable[st
         mine = [a for a in piece["alarms"] if a["scope"] == sensor]
         levels = [r for r in piece["rules"] if r["detector"] == "threshold" and any(a["rule"] == r["id"] for a in mine)]
         limits = [m for r in levels for m in r["limits"]]
+        told = _told_apart([a["raised_ms"] for a in mine], _ms(piece["ended_at"]) - _ms(piece["began_at"]))
         times = np.array(series["time_ms"], np.int64)
         value = np.array([np.nan if v is None else v for v in series["value"]], np.float64)
         since_ms, until_ms = _ms(piece["began_at"]), _ms(piece["ended_at"])
@@ -159,14 +162,24 @@ def _pictures(piece: dict[str, Any], clock: Callable[[int], str]) -> Iterable[st
                     start_ms=a["raised_ms"],
                     end_ms=a["cleared_ms"] or until_ms,
                     level=Priority(a["peak_level"]),
-                    label="告警 alarm",
+                    label="告警 alarm" if is_told else " ",
                 )
-                for a in mine
+                for a, is_told in zip(mine, told, strict=True)
             ],
         )
         shown = "" if len(times) == series["readings"] else f", 图示极值 extremes of {series['readings']} shown"
         caption = f"{sensor} ({series['unit']}), {series['readings']} 个读数 readings{shown}"
         yield f"<figure>{draw(plot, clock)}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _told_apart(starts_ms: Sequence[int], span_ms: int) -> list[bool]:
+    """Say which bands of a picture have room for a label of their own; of those that begin together the first has."""
+    told: list[bool] = []
+    last_ms: int | None = None
+    for at_ms in starts_ms:
+        told.append(last_ms is None or abs(at_ms - last_ms) > LABEL_SHARE * span_ms)
+        last_ms = at_ms if told[-1] else last_ms
+    return told
 
 
 def _level(level: int, name: str) -> str:

@@ -41,7 +41,7 @@ class Mailbox:
         with self._lock:
             if len(self._waiting) >= COMMANDS_MAX:
                 self.refused += 1
-                raise MailboxFullError(f"系统繁忙，请稍后再试 {COMMANDS_MAX} commands are waiting; ask again in a second")
+                raise MailboxFullError(f"系统繁忙 {COMMANDS_MAX} commands are waiting; ask again in a second")
             self._waiting.append((command, future))
         self._wake()
         return future

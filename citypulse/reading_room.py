@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from alerts.replay import clocks_view
 from citypulse.contacts import contacts_of
 from citypulse.hiding_views import with_hiding
 from citypulse.ledger import Ledger
-from citypulse.model import Actor, OrderState, Text
+from citypulse.model import Actor, Alarm, AlarmPlan, OrderState, Text
 from citypulse.situation_views import situations_view
 from citypulse.views import alarm_view, event_view, order_view, plain
 
@@ -26,14 +26,17 @@ ORDER_EVENTS_MAX = 100_000  # of one order: a lamp or a step each
 CONTACT_SHOWN_MS = 60_000  # after the look was recorded; asking again leaves a line of its own
 CONTACT_LOOKS = 200  # newest lines of one order that are searched for it
 PAYLOAD_SHOWN = 2_000  # characters of a dead letter's payload that a list shows
+_BUILT_IN = AlarmPlan()
+Key = tuple[int | str, ...]  # where a page begins: see ledger.paging
 
 
 class ReadingRoom:
     """Views over one ledger. Thread-safe; cannot change anything."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        """Read from `ledger`, open for writing or only for reading."""
+    def __init__(self, ledger: Ledger, alarms: Callable[[], AlarmPlan] = lambda: _BUILT_IN) -> None:
+        """Read from `ledger`, writing or only reading; `alarms` says how alarms behave, where that is known."""
         self._ledger = ledger
+        self._plan = alarms
 
     @classmethod
     @contextmanager
@@ -52,23 +55,41 @@ class ReadingRoom:
                 return found[1]
         return "UTC"
 
-    def alarms(self, *, open_only: bool, limit: int, domain: str, since_ms: int | None) -> list[dict[str, Any]]:
-        """Return alarms that still need eyes, or all, most serious and newest first."""
+    def alarms(
+        self,
+        *,
+        open_only: bool,
+        limit: int,
+        domain: str,
+        since_ms: int | None,
+        after: Key = (),
+        newest: bool = False,
+        state: str = "",
+    ) -> list[dict[str, Any]]:
+        """Return alarms that still need eyes, or all, most serious and newest first, or just newest; `after` a key.
+
+        `state`: a key of ledger.ALARM_STATES instead.
+        """
         found = self._ledger.alarms(
-            state="retained" if open_only else "all",
+            state=state or ("retained" if open_only else "all"),
             domain=domain,
             since_ms=since_ms,
             limit=limit,
-            serious_first=True,
+            serious_first=not newest,
+            after=after,
         )
-        return with_hiding(self._ledger, [(a, alarm_view(a, isa=letter(a), allowed=alarm_verbs(a))) for a in found])
+        return with_hiding(self._ledger, [(a, self._view(a)) for a in found])
 
     def alarm(self, alarm_id: str) -> dict[str, Any] | None:
         """Return one alarm with what it hides and what hides it, or None."""
         found = self._ledger.alarm(alarm_id)
         if found is None:
             return None
-        return with_hiding(self._ledger, [(found, alarm_view(found, isa=letter(found), allowed=alarm_verbs(found)))])[0]
+        return with_hiding(self._ledger, [(found, self._view(found))])[0]
+
+    def _view(self, alarm: Alarm) -> dict[str, Any]:
+        terms = self._plan().terms(alarm.rule, alarm.domain, alarm.level)
+        return alarm_view(alarm, isa=letter(alarm), allowed=alarm_verbs(alarm, terms=terms))
 
     def situations(
         self,
@@ -84,8 +105,10 @@ class ReadingRoom:
         found = self._ledger.alarms(state="retained", limit=SITUATION_ALARMS_MAX)
         return situations_view(situations(found, areas=areas, sites=sites, rules=rules), found, self._ledger.storms())
 
-    def orders(self, *, open_only: bool, limit: int, team: str, state: str) -> list[dict[str, Any]]:
-        """Return work orders, most serious and newest first; an unknown state matches none."""
+    def orders(
+        self, *, open_only: bool, limit: int, team: str, state: str, after: Key = (), newest: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return work orders, most serious and newest first, or just newest; an unknown state matches none."""
         if state and state not in {s.value for s in OrderState}:
             return []
         found = self._ledger.orders(
@@ -93,7 +116,8 @@ class ReadingRoom:
             state=OrderState(state) if state else None,
             team=team,
             limit=limit,
-            serious_first=True,
+            serious_first=not newest,
+            after=after,
         )
         return [order_view(o, allowed=order_verbs(o.state, o.level, kind=o.kind)) for o in found]
 
@@ -106,6 +130,10 @@ class ReadingRoom:
         at_ms = now_ms if now_ms is not None else events[-1].wall_ms if events else found.state_ms
         view = order_view(found, allowed=order_verbs(found.state, found.level, kind=found.kind))
         return view | {"sla": clocks_view(events, at_ms) if events else None}
+
+    def last_ms(self) -> int:
+        """Return the last instant that was committed, epoch ms; 0 before the first."""
+        return self._ledger.counts().last_now_ms
 
     def contacts(self, order_id: str, who: Actor, *, now_ms: int) -> list[str]:
         """Return an order's contacts to somebody who has just asked the heart (`order.contact`); else nothing.
@@ -135,9 +163,11 @@ class ReadingRoom:
             views.append(view | {"id": row.id, "payload": payload, "replayed_ms": row.replayed_ms})
         return views
 
-    def notices(self, *, subject: str, limit: int, state: str = "", channel: str = "") -> list[dict[str, Any]]:
-        """Return notices with what came of them, newest first."""
-        rows = self._ledger.outbox_rows(subject=subject, state=state, channel=channel, limit=limit)
+    def notices(
+        self, *, subject: str, limit: int, state: str = "", channel: str = "", before: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Return notices with what came of them, newest first; `before` a number."""
+        rows = self._ledger.outbox_rows(subject=subject, state=state, channel=channel, limit=limit, before=before)
         return [plain(row) for row in rows]
 
     def notice(self, number: int) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from alerts.desk import Desk
+from alerts.follower import Follower
 from citypulse.errors import CityError
 from citypulse.history import Columns
 from citypulse.model import (
@@ -84,13 +85,14 @@ class Trial:
             timezone=config.timezone,
         )
         self._alarms_only = alarms_only
-        self.desk = Desk(_without_orders(config) if alarms_only else config, self.table)
+        self._follower = Follower(config, self.table) if alarms_only else None
+        self.desk = self._follower or Desk(config, self.table)
         self._grader = Grader(Registry(config, self.table), QualityControl.of_config(config, self.table))
         self._wanted = sensors
         self._grading = ([(s.id, s.low, s.high, s.cadence_s) for s in config.sensors], config.quality)
         self._keeps = keeps
         self._transitions: list[Transition] = []
-        self._is_begun = False
+        self.is_begun = False  # whether watchdogs' grace has begun
         self._beat_ms: int | None = None
         self._alarms: dict[str, Alarm] = {}
         self._hidden: set[str] = set()
@@ -111,9 +113,9 @@ class Trial:
 
     def begin(self, first_ms: int) -> None:
         """Let watchdogs' grace begin at the first reading of any configured sensor, also one that is not read."""
-        if not self._is_begun:
+        if not self.is_begun:
             self.engine.begin(first_ms)
-            self._is_begun = True
+            self.is_begun = True
 
     def _learn(self, names: Sequence[str]) -> None:
         known = [self.table.index.get(name, -1) for name in names[len(self._lut) :]]
@@ -150,13 +152,13 @@ class Trial:
         """Take readings in order of time; return the rules' transitions."""
         if not len(columns):
             return []
-        if not self._is_begun and (first_ms := self.first_ms(columns)) is not None:
+        if not self.is_begun and (first_ms := self.first_ms(columns)) is not None:
             self.begin(first_ms)
         return self.step(self.batch(columns), int(columns.time_ms[-1]))
 
     def step(self, batch: ReadingBatch, now_ms: int) -> list[Transition]:
         """Step engine and desk; the desk hears of each transition at the time it would have."""
-        if not self._is_begun and not len(batch):
+        if not self.is_begun and not len(batch):
             return []  # nothing of ours has been heard yet: no grace runs
         transitions = self.judge(batch, now_ms)
         self.tell(transitions, now_ms, batch)
@@ -164,9 +166,9 @@ class Trial:
 
     def judge(self, batch: ReadingBatch, now_ms: int) -> list[Transition]:
         """Step the engine alone: its transitions are still to be told, in this order, on whatever thread."""
-        if not self._is_begun and len(batch):
+        if not self.is_begun and len(batch):
             self.begin(int(batch.received_ms[0]))
-        transitions = self.engine.step(batch, now_ms) if self._is_begun else []
+        transitions = self.engine.step(batch, now_ms) if self.is_begun else []
         if self._keeps:
             self._transitions += transitions
         return transitions
@@ -177,6 +179,9 @@ class Trial:
         `batch`: what the transitions came from, so that active alarms keep their worst value.
         """
         told = 0
+        if self._follower is not None:
+            self._follow(self._follower, transitions, now_ms, batch)
+            return
         for stamp_ms, group in groupby(transitions, key=lambda t: t.received_ms):
             self._pass_time(stamp_ms)
             until = int(np.searchsorted(batch.received_ms, stamp_ms, side="right"))
@@ -185,10 +190,19 @@ class Trial:
         self._note(self.desk.see(_part(batch, told, len(batch)), now_ms))
         self._pass_time(now_ms)
 
+    def _follow(self, desk: Follower, transitions: Sequence[Transition], now_ms: int, batch: ReadingBatch) -> None:
+        """Have only alarms followed, which takes no clock beside the transitions' own."""
+        desk.begin(batch, transitions)
+        for stamp_ms, group in groupby(transitions, key=lambda t: t.received_ms):
+            self._note(desk.follow(group, stamp_ms))
+            self._look_at_number()
+        self._note(desk.end(now_ms))
+        self._now_ms = max(self._now_ms, now_ms)
+
     def _pass_time(self, now_ms: int) -> None:
         if self._beat_ms is None:
             self._beat_ms = -(-now_ms // BEAT_MS) * BEAT_MS
-        while not self._alarms_only and self._beat_ms <= now_ms:
+        while self._beat_ms <= now_ms:
             if self._alarms:  # before the first alarm the desk has nothing to watch
                 self._receive([], self._beat_ms)
             self._beat_ms += BEAT_MS
@@ -196,6 +210,9 @@ class Trial:
 
     def _receive(self, transitions: Sequence[Transition], now_ms: int, batch: ReadingBatch = NOTHING) -> None:
         self._note(self.desk.receive(transitions, batch, (), now_ms))
+        self._look_at_number()
+
+    def _look_at_number(self) -> None:
         if len(self._alarms) > ALARMS_MAX:
             raise CityError(f"more than {ALARMS_MAX:,} alarms: a limit of this configuration is surely wrong")
 
@@ -226,7 +243,7 @@ class Trial:
         return {
             "engine": self.engine.state(),
             "grader": self._grader.state(),
-            "is_begun": self._is_begun,
+            "is_begun": self.is_begun,
             "now_ms": self._now_ms,
             "transitions": msgspec.msgpack.encode(self._transitions),
             "peaks": {number: alarm.peak_value for number, alarm in self._alarms.items()},
@@ -240,9 +257,9 @@ class Trial:
         """
         self.engine.restore(state["engine"])
         self._grader.restore(state["grader"])
-        self._is_begun = state["is_begun"]
+        self.is_begun = state["is_begun"]
         self._transitions = msgspec.msgpack.decode(state["transitions"], type=list[Transition])
-        if self._is_begun:
+        if self.is_begun:
             self.tell(self._transitions, state["now_ms"])
         for number, peak in state["peaks"].items():
             self._alarms[number] = replace(self._alarms[number], peak_value=peak)
@@ -254,10 +271,6 @@ def _part(batch: ReadingBatch, first: int, end: int) -> ReadingBatch:
     if first == end:
         return NOTHING
     return batch if end - first == len(batch) else batch.take(slice(first, end))
-
-
-def _without_orders(config: CityConfig) -> CityConfig:
-    return replace(config, routes=(), rules=tuple(replace(rule, order=None) for rule in config.rules))
 
 
 def occurrence_of(alarm: Alarm, *, is_hidden: bool = False) -> Occurrence:

@@ -18,7 +18,7 @@ from citypulse.clock import Clock
 from citypulse.config import Extensions
 from citypulse.delivery import channel_views, understood
 from citypulse.evidence import EvidenceStore
-from citypulse.health import Health, examine
+from citypulse.health import Health, behind, examine
 from citypulse.incident import gather
 from citypulse.journal import Journal
 from citypulse.ledger import Ledger
@@ -105,10 +105,11 @@ class Window:
         changed = self._service.reloader.terms if self._service.reloader is not None else ()
         terms = [{"zh": line.zh, "en": line.en} for line in changed]
         mute = no_way_out(self._service.config, self._service.deliverer.health)
-        more = tuple(p for p in (problem, mute) if p)
+        late = behind(self._service.clock.now_ms(), self._service.city.committed_ms)
+        more = tuple(p for p in (problem, mute, late) if p)
         return replace(
             health,
-            is_ready=health.is_ready and mute is None,
+            is_ready=health.is_ready and mute is None and late is None,
             is_mute=mute is not None,
             problems=(*health.problems, *more),
             facts=health.facts

@@ -23,6 +23,7 @@ from citypulse.errors import CityError
 HOST = "127.0.0.1"
 START_WAIT_S = 10.0
 POLL_S = 0.02
+WATCHED = '"$1" -c "$2" </dev/null & read -r _; kill $!; wait $!'
 SPARE_PLACES = "/usr/sbin:/usr/local/sbin"  # where packages put mosquitto, and a user's PATH has no sbin
 
 
@@ -65,8 +66,8 @@ class DemoBroker:
 
     def __exit__(self, *_: object) -> None:
         """Stop."""
-        if self._process is not None:
-            self._process.terminate()
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
             self._process.wait(START_WAIT_S)
         if self._loop is not None and self._done is not None:
             self._loop.call_soon_threadsafe(self._done.set)
@@ -86,8 +87,10 @@ class DemoBroker:
             "log_dest none",
         )
         conf.write_text("\n".join(lines) + "\n")
+        # The watch pipe: whatever ends this process, kill -9 too, closes it, and the shell then ends the broker.
         self._process = subprocess.Popen(
-            [binary, "-c", str(conf)],
+            ["/bin/sh", "-c", WATCHED, "sh", binary, str(conf)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             process_group=0,  # Ctrl-C in a terminal goes to the whole group: the broker must outlive the last messages

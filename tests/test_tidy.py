@@ -88,7 +88,7 @@ def test_no_other_distribution_owns_our_names() -> None:
 
 
 def test_every_verb_has_a_file_and_every_file_a_verb() -> None:
-    helpers = {"__init__", "client", "named", "quickstart", "recorded", "show", "serving"}
+    helpers = {"__init__", "chinese", "client", "named", "quickstart", "recorded", "show", "serving"}
     helpers |= {"situations"}  # part of `alarms --grouped`
     helpers |= {"demo_city", "demo_drill", "demo_tale", "demo_view"}  # parts of `demo`
     files = {p.stem for p in (ROOT / "citypulse" / "cli").glob("*.py")} - helpers

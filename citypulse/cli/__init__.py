@@ -11,6 +11,8 @@ import click
 
 from citypulse.errors import CityError, ConfigError
 
+from .chinese import tell
+
 # verb → (module, what it does: 中文, English). Adding a verb is a file and a line here.
 VERBS: dict[str, tuple[str, str, str]] = {
     "demo": ("demo", "在本终端演示一整座模拟城市", "Run a whole simulated city in this terminal"),
@@ -75,6 +77,7 @@ class Verbs(click.Group):
         chinese = VERBS[name][1]
         if not (command.help or "").startswith(chinese):
             command.help = f"{chinese}。\n\n{command.help}"
+        tell(command, name)
         return command
 
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -125,3 +128,8 @@ def main() -> None:
         # The reader (head, less) has left: not our failure.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.filename is None:  # not about a file: that would be a fault of ours
+            raise
+        click.echo(f"citypulse: 不能读写 cannot read or write {error.filename}: {error.strerror}", err=True)
+        sys.exit(3)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from . import named
 from .named import SHOWN
 from .show import cut_note, data_option, finish, json_option, level_text, local, print_json, print_table
 
@@ -21,24 +22,35 @@ DOMAINS = ("water", "road", "gas", "flood")
 @click.option(
     "--domain", default="", type=click.Choice(["", *DOMAINS]), metavar="DOMAIN", help="water, road, gas or flood"
 )
+@click.option("--state", default="", metavar="STATE", help="Only those in this state, for example out_of_service")
 @click.option("--limit", default=200, show_default=True, type=click.IntRange(1, 100_000))
 @click.option("--grouped", is_flag=True, help="As situations: by cause, asset and area, worst first")
 @click.pass_context
 def command(
-    ctx: click.Context, data_dir: Path, as_json: bool, show_all: bool, domain: str | None, limit: int, grouped: bool
+    ctx: click.Context,
+    data_dir: Path,
+    as_json: bool,
+    show_all: bool,
+    domain: str | None,
+    state: str,
+    limit: int,
+    grouped: bool,
 ) -> None:
     """List alarms, most serious and newest first."""
     if ctx.invoked_subcommand is not None:
         return
+    from citypulse.ledger import ALARM_STATES
     from citypulse.reading_room import ReadingRoom
 
+    if state and state not in ALARM_STATES:
+        raise click.UsageError(f"没有此状态 no state {state!r}; there are {', '.join(ALARM_STATES)}")
     if grouped:
         from .situations import show
 
         show(data_dir, as_json=as_json, limit=limit)
         return
     with ReadingRoom.beside(data_dir) as room:
-        rows = room.alarms(open_only=not show_all, limit=limit, domain=domain or "", since_ms=None)
+        rows = room.alarms(open_only=not show_all, limit=limit, domain=domain or "", since_ms=None, state=state)
         zone = room.timezone()
     if as_json:
         print_json(rows)
@@ -71,7 +83,7 @@ def show(alarm_id: str, data_dir: Path, as_json: bool) -> None:
     from citypulse.reading_room import ReadingRoom
 
     with ReadingRoom.beside(data_dir) as room:
-        alarm = room.alarm(alarm_id)
+        alarm = room.alarm(named.alarm_id(data_dir, alarm_id, open_only=False))
     if alarm is None:
         click.echo(f"没有此告警 no alarm {alarm_id}", err=True)
         raise click.exceptions.Exit(1)
@@ -158,3 +170,29 @@ def shelve(alarm_id: str, minutes: int, reason: str, data_dir: Path, as_json: bo
 def reset(alarm_id: str, reason: str, data_dir: Path, as_json: bool) -> None:
     """Release a latched alarm that has returned to normal and was acknowledged."""
     _change(data_dir, "reset", alarm_id, {"reason": reason}, as_json=as_json)
+
+
+@command.command("out-of-service")
+@click.argument("alarm_id")
+@click.option("--reason", required=True)
+@click.option("--minutes", type=click.IntRange(1, 366 * 24 * 60), help="Back in service by itself after so long")
+@data_option
+@json_option
+def out_of_service(alarm_id: str, reason: str, minutes: int | None, data_dir: Path, as_json: bool) -> None:
+    """Take an alarm out of service, or a point that is not in alarm: RULE|SCOPE, for example 'gas-ch4|g-0001.ch4'."""
+    data: dict[str, Any] = {"reason": reason}
+    if minutes is not None:
+        from .client import Client
+
+        data["until_ms"] = Client.of(data_dir).get("/api/v1/time")["now_ms"] + minutes * 60_000
+    _change(data_dir, "out_of_service", alarm_id, data, as_json=as_json)
+
+
+@command.command("in-service")
+@click.argument("alarm_id")
+@click.option("--note", default="", help="What you know")
+@data_option
+@json_option
+def in_service(alarm_id: str, note: str, data_dir: Path, as_json: bool) -> None:
+    """Put an alarm or a point back in service; what is active then is announced."""
+    _change(data_dir, "in_service", alarm_id, {"note": note}, as_json=as_json)

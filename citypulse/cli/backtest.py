@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rules.report import Part, Report
 
 ROWS_SHOWN = 15
-SWITCH_S = 0.0002
+SWITCH_S = 0.002
 BLOCKS = "▁▂▃▄▅▆▇█"
 DAYS_SHOWN = 60
 
@@ -100,12 +100,12 @@ def command(
             opened((*files, *more), data_dir, store_text, since_ms=since_ms, until_ms=until_ms, early=True)
         )
         with quick_start():
-            from citypulse.app import laid_out_once
             from citypulse.backtest_report import LocalTime, as_dict, build, write_alarms
             from citypulse.backtesting import backtest
             from citypulse.checkpoint import Checkpoint
             from citypulse.config import load_city
             from citypulse.scores import ScoreFile
+            from citypulse.vocabulary import laid_out_once
             from rules.budget import Budget
             from rules.report import page
             from rules.whatif import select

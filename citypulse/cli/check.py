@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 @click.option("--data", "data_dir", type=click.Path(path_type=Path, file_okay=False), help="… or against a store's")
 def command(file: Path, as_json: bool, strict: bool, files: tuple[Path, ...], data_dir: Path | None) -> None:
     """Check a configuration file with all it includes; exit 0 when it is good, 1 when there are findings."""
-    from citypulse.app import extensions
     from citypulse.config import inspect_city
     from citypulse.config.untested import untested_rules
+    from citypulse.vocabulary import extensions
 
     if not file.is_file():
         raise click.UsageError(f"there is no file {file}")

@@ -17,6 +17,7 @@ from citypulse.errors import CityError
 SERVICE_FILE = "service.json"  # {"address": "http://127.0.0.1:8080", "pid": 4711}, written by `run`, removed at stop
 TOKEN_FILE = "desk.token"  # noqa: S105 - a file name; the file is readable by its owner only
 TIMEOUT_S = 20.0
+LOCKS = Path("/proc/locks")
 
 
 class NotRunningError(CityError):
@@ -30,6 +31,21 @@ def default_data_dir() -> Path:
         return Path(named)
     state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(state) / "citypulse"
+
+
+def is_held(data_dir: Path) -> bool:
+    """True while a process has this data folder: a service, also one that is only starting, or an import.
+
+    It is read off the kernel's list of locks, where there is one: trying the lock could keep a service from starting.
+    """
+    from citypulse.ledger.ledger import LOCK_FILE
+
+    try:
+        inode = (data_dir / LOCK_FILE).stat().st_ino
+        lines = LOCKS.read_text().splitlines()
+    except OSError:
+        return False
+    return any(" FLOCK " in line and f":{inode} " in line and " WRITE " in line for line in lines)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +62,20 @@ class Client:
             service = json.loads((data_dir / SERVICE_FILE).read_text())
             token = (data_dir / TOKEN_FILE).read_text().strip()
         except FileNotFoundError:
+            if is_held(data_dir):  # somebody has the folder, and has not said yet where it listens
+                said = f"{data_dir} 的服务正在启动或收尾 the service is starting or stopping; ask again in a moment"
+                raise NotRunningError(said) from None
             raise NotRunningError(
-                f"no service runs on {data_dir}; start it with `citypulse run --data {data_dir} --config sensors.yaml`"
+                f"{data_dir} 没有运行中的服务 no service runs on {data_dir}; "
+                f"start it with `citypulse run --data {data_dir} --config sensors.yaml`"
             ) from None
         except (PermissionError, ValueError) as error:
             raise CityError(f"cannot read the service's address or token in {data_dir}: {error}") from error
         return cls(address=service["address"], token=token)
+
+    def now_ms(self) -> int:
+        """Return the city's own time, epoch ms: a sped-up city's differs from the wall's."""
+        return int(self.get("/api/v1/time")["now_ms"])
 
     def _open(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -94,5 +118,6 @@ class Client:
 
     def _gone(self, error: Exception) -> NotRunningError:
         return NotRunningError(
-            f"the service at {self.address} does not answer ({error}); is it still running? see `citypulse doctor`"
+            f"服务没有回应 the service at {self.address} does not answer ({error}); is it still running? "
+            "see `citypulse doctor`"
         )

@@ -153,6 +153,11 @@ def _watch(city: DemoCity, tale: Tale, seconds: float | None) -> None:
 
     terminal = console()
     until_s = monotonic_s() + seconds if seconds else float("inf")
+    if terminal.is_dumb_terminal or not terminal.is_terminal:  # no screen to redraw: the story as it goes
+        told: set[tuple[int, str]] = set()
+        while not city.service.stopping.wait(REFRESH_S) and monotonic_s() < until_s:
+            _tell_on(tale, told)
+        return
 
     def drawn() -> Any:
         return screen(city, tale, terminal.width, terminal.height)
@@ -160,6 +165,15 @@ def _watch(city: DemoCity, tale: Tale, seconds: float | None) -> None:
     with Live(drawn(), console=terminal, screen=True, auto_refresh=False) as live:
         while not city.service.stopping.wait(REFRESH_S) and monotonic_s() < until_s:
             live.update(drawn(), refresh=True)
+
+
+def _tell_on(tale: Tale, told: set[tuple[int, str]]) -> None:
+    """Print what of the story has not been told yet, on stderr: the results come on stdout at the end."""
+    tale.look()
+    for line in tale.lines:
+        if (line.at_ms, line.text.en) not in told:
+            told.add((line.at_ms, line.text.en))
+            click.echo(f"{tale.local(line.at_ms)} {line.text.zh} {line.text.en}", err=True)
 
 
 def _picture(city: DemoCity, tale: Tale, svg: Path) -> None:

@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 
 from alerts.channels import CHANNELS
 from alerts.rota import Roster
-from citypulse.app import Service, extensions
+from citypulse.app import Service
 from citypulse.clock import SpedClock
 from citypulse.config import load_city
 from citypulse.model import ChannelConfig, CityConfig, Drills, Origin
+from citypulse.vocabulary import extensions
 from simulators.broker import DemoBroker
 from simulators.crews import Crews
 from simulators.district import District

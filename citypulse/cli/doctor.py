@@ -49,8 +49,8 @@ def owners(packages: dict[str, list[str]] | None = None) -> Iterator[Finding]:
 
 def configuration(path: Path) -> Iterator[Finding]:
     """The configuration loads."""
-    from citypulse.app import extensions
     from citypulse.config import check_city
+    from citypulse.vocabulary import extensions
 
     if not path.exists():
         yield Finding(what="configuration", is_well=False, said=f"{path} is not there", cure="name it with --config")
@@ -92,7 +92,7 @@ def folder(data_dir: Path) -> Iterator[Finding]:
         yield Finding(what="data folder", is_well=True, said=f"{data_dir} will be made at the first start")
         return
     if not os.access(data_dir, os.W_OK):
-        cure = f"chown it to the service's user: {data_dir}"
+        cure = f"mount it for writing, or chown it to the service's user: {data_dir}"
         yield Finding(what="data folder", is_well=False, said="not writable", cure=cure)
     mode = data_dir.stat().st_mode & 0o077
     yield Finding(

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .show import data_option, finish, json_option, print_json, print_table
+from .show import data_option, finish, json_option, local, print_json, print_table, zone_of
 
 VERDICTS = {"met": "按时 met", "late": "超时 late", "missed": "缺失 missed", "open": "进行中 open"}
 
@@ -27,9 +27,13 @@ def command(ctx: click.Context, data_dir: Path, as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
+    zone = zone_of(data_dir)
     print_table(
         ("编号 id", "状态 state", "名称 name", "开始 started", "最迟结束 ends", "谁 who"),
-        ((e["id"], e["state"], e["name"], e["started_at"], e["ends_at"], e["creator"]) for e in rows),
+        (
+            (e["id"], e["state"], e["name"], local(e["started_ms"], zone), local(e["ends_ms"], zone), e["creator"])
+            for e in rows
+        ),
         empty="没有演练 no exercise yet",
     )
 

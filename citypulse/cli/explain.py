@@ -51,10 +51,10 @@ def _explain_code(name: str, *, as_json: bool) -> None:
 
 
 def _explain_sensor(sensor: str, file: Path, *, as_json: bool) -> None:
-    from citypulse.app import extensions
     from citypulse.config import inspect_city
     from citypulse.config.explain import explain_sensor
     from citypulse.config.nodes import did_you_mean
+    from citypulse.vocabulary import extensions
 
     if not file.is_file():
         raise click.UsageError(f"there is no file {file}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -15,8 +16,11 @@ from .show import console, data_option, json_option, print_json
 FAR_MS = 4_102_444_800_000  # the year 2100
 
 
+_DAY = re.compile(r"(\d{4}-\d\d-\d\d)(Z|[+-]\d\d:\d\d)")
+
+
 class Instant(click.ParamType[int]):
-    """Epoch milliseconds, or ISO 8601 with a zone, as epoch milliseconds."""
+    """Epoch milliseconds, or ISO 8601 with a zone, as epoch milliseconds; a day alone is its first instant."""
 
     name = "instant"
 
@@ -27,11 +31,12 @@ class Instant(click.ParamType[int]):
         if value.lstrip("-").isdigit():
             return int(value)
         try:
-            when = datetime.fromisoformat(value)
+            day = _DAY.fullmatch(value)
+            when = datetime.fromisoformat(f"{day[1]}T00:00{day[2]}" if day is not None else value)
         except ValueError:
             self.fail(f"{value!r} is neither epoch milliseconds nor ISO 8601", param, ctx)
         if when.tzinfo is None:
-            self.fail(f"{value!r} has no zone: write {value}Z or {value}+08:00", param, ctx)
+            self.fail(f"{value!r} 没有时区 has no zone: write {value}Z or {value}+08:00", param, ctx)
         return round(when.timestamp() * 1000)
 
 

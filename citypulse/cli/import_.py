@@ -105,11 +105,11 @@ def command(files: tuple[Path, ...], config_path: Path, store_text: str, data_di
     """
     from rich.progress import Progress
 
-    from citypulse.app import extensions
     from citypulse.clock import SystemClock
     from citypulse.config import load_city
     from citypulse.ledger import Ledger
     from citypulse.store import open_store
+    from citypulse.vocabulary import extensions
 
     config = load_city(config_path, extensions())
     ledger = Ledger.open(data_dir)  # refuses while the service runs

@@ -54,13 +54,13 @@ def _gathered(number: str, data_dir: Path) -> dict[str, Any] | None:
 
 
 def _beside(number: str, data_dir: Path) -> dict[str, Any] | None:
-    from citypulse.app import extensions
     from citypulse.clock import SystemClock
     from citypulse.evidence import EvidenceStore
     from citypulse.incident import gather
     from citypulse.ledger import Ledger
     from citypulse.reloading import config_in_force
     from citypulse.store import open_store
+    from citypulse.vocabulary import extensions
 
     ledger = Ledger.open(data_dir, read_only=True)
     try:

@@ -59,10 +59,10 @@ def command(since_ms: int, until_ms: int | None, wanted: str, data_dir: Path, as
 
 def _computed(since_ms: int, until_ms: int | None, data_dir: Path) -> dict[str, Any]:
     from alerts.kpi import report
-    from citypulse.app import extensions
     from citypulse.clock import SystemClock
     from citypulse.ledger import Ledger
     from citypulse.reloading import config_in_force
+    from citypulse.vocabulary import extensions
 
     ledger = Ledger.open(data_dir, read_only=True)
     try:

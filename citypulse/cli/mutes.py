@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from .show import data_option, finish, json_option, level_text, print_json, print_table
+from .export import Instant
+from .show import data_option, finish, json_option, level_text, local, print_json, print_table, zone_of
 
 STATES = {"waiting": "待生效 waiting", "open": "生效中 open", "over": "已结束 over"}
 
@@ -29,8 +30,8 @@ def _terms(command: Any) -> Any:
             help="The most serious level it may hide",
         ),
         click.option("--minutes", type=click.IntRange(1, 60 * 24 * 366), help="Ends so long after its start"),
-        click.option("--starts-ms", type=int, help="Start, epoch ms [default: now]"),
-        click.option("--ends-ms", type=int, help="End, epoch ms"),
+        click.option("--starts", "--starts-ms", "starts_ms", type=Instant(), help="Start [default: now]"),
+        click.option("--ends", "--ends-ms", "ends_ms", type=Instant(), help="End, instead of --minutes"),
     )
     for option in reversed(options):
         command = option(command)
@@ -73,6 +74,7 @@ def command(ctx: click.Context, data_dir: Path, as_json: bool, show_all: bool, l
     if as_json:
         print_json(rows)
         return
+    zone = zone_of(data_dir)
     print_table(
         ("编号 id", "状态 state", "最高级别 up to", "隐藏 hides", "结束 ends", "谁 who", "原因 reason"),
         (
@@ -81,7 +83,7 @@ def command(ctx: click.Context, data_dir: Path, as_json: bool, show_all: bool, l
                 STATES[m["state"]],
                 level_text(m["at_most"]),
                 m["hides"],
-                m["ends_at"],
+                local(m["ends_ms"], zone),
                 m["creator"],
                 m["reason"],
             )
@@ -152,7 +154,7 @@ def preview(data_dir: Path, as_json: bool, **terms: Any) -> None:
 
 @command.command()
 @click.argument("mute_id")
-@click.option("--ends-ms", required=True, type=int, help="The new end, epoch ms")
+@click.option("--ends", "--ends-ms", "ends_ms", required=True, type=Instant(), help="The new end")
 @click.option("--reason", required=True)
 @data_option
 @json_option

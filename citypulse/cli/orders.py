@@ -93,12 +93,21 @@ def lamp_text(lamps: int) -> str:
 @data_option
 @json_option
 def show(order_id: str, data_dir: Path, as_json: bool) -> None:
-    """Show one order: its state, what may be done, and every clock with what it used, its deadline and its lamps."""
-    from citypulse.clock import SystemClock
+    """Show one order: its state, what may be done, and every clock with what it used, its deadline and its lamps.
+
+    The clocks stand at the service's own time; where none runs, at the last instant of the record.
+    """
     from citypulse.reading_room import ReadingRoom
 
+    from .client import Client, NotRunningError
+
+    try:
+        now_ms, note = Client.of(data_dir).now_ms(), ""
+    except NotRunningError:
+        now_ms, note = None, "服务未运行，时钟截至最后记录 no service runs: clocks as of the end of the record, "
     with ReadingRoom.beside(data_dir) as room:
-        order = room.order(order_id, now_ms=SystemClock().now_ms())
+        as_of_ms = room.last_ms() if now_ms is None else now_ms
+        order = room.order(order_id, now_ms=as_of_ms)
         zone = room.timezone()
     if order is None:
         click.echo(f"没有此工单 no order {order_id}{near_order(data_dir, order_id)}", err=True)
@@ -116,6 +125,8 @@ def show(order_id: str, data_dir: Path, as_json: bool) -> None:
         (_clock_row(c, zone) for c in sla["clocks"]),
         empty="没有时钟 no clock",
     )
+    if note:
+        click.echo(note + local(as_of_ms, zone), err=True)
     click.echo(f"暂停 paused {sla['paused_s']:.0f} s · 按期 on time: {_ON_TIME[sla['is_on_time']]}")
 
 

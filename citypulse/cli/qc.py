@@ -63,8 +63,8 @@ def city_quality(path: Path) -> QualitySettings | None:
     """
     import re
 
-    from citypulse.app import extensions
     from citypulse.config import load_city
+    from citypulse.vocabulary import extensions
 
     text = path.read_text(encoding="utf-8", errors="replace")
     if not re.search(r"^city:", text, re.MULTILINE) or not re.search(r"^ +(site_kinds|sites):", text, re.MULTILINE):

@@ -65,9 +65,7 @@ def opened(
     try:
         begun = read_early(store, since_ms, until_ms) if early else None
         try:
-            ids = sensor_names(folder) or store.names()
-            if len(store.names()) < len(ids):
-                store.learn(ids)
+            ids = store.names() or sensor_names(folder)  # a ledger knows more, but nothing the store has readings of
             yield StoreHistory(store, ids, since_ms=since_ms, until_ms=until_ms, early=begun), str(folder)
         finally:
             if begun is not None:

@@ -32,10 +32,10 @@ def command() -> None:
 
 @contextmanager
 def _opened(config_path: Path, data_dir: Path) -> Iterator[tuple[CityConfig, StandIns]]:
-    from citypulse.app import extensions
     from citypulse.config import load_city
     from citypulse.ledger import Ledger
     from citypulse.rota_views import stand_ins_of
+    from citypulse.vocabulary import extensions
 
     config = load_city(config_path, extensions())
     if not (data_dir / "city.db").exists():
@@ -56,10 +56,17 @@ def _instant_ms(text: str, zone: str) -> int:
     return round((at if at.tzinfo else at.replace(tzinfo=ZoneInfo(zone))).timestamp() * 1000)
 
 
-def _now_ms() -> int:
+def _now_ms(data_dir: Path) -> int:
+    """Return the service's own time, where one runs, else this machine's."""
     from citypulse.clock import SystemClock
+    from citypulse.errors import CityError
 
-    return SystemClock().now_ms()
+    from .client import Client
+
+    try:
+        return Client.of(data_dir).now_ms()
+    except CityError:
+        return SystemClock().now_ms()
 
 
 def _local(ms: int, zone: str) -> str:
@@ -80,7 +87,7 @@ def show(config_path: Path, data_dir: Path, as_json: bool, at: str, team: str, w
     from citypulse.rota_views import rota_view
 
     with _opened(config_path, data_dir) as (config, stand_ins):
-        at_ms = _instant_ms(at, config.timezone) if at else _now_ms()
+        at_ms = _instant_ms(at, config.timezone) if at else _now_ms(data_dir)
         views = rota_view(config, stand_ins, at_ms=at_ms, days=7 if week else 1, team=team)
     if team and not views:
         raise click.UsageError(f"no rota of a team {team!r}; there are: {', '.join(config.rotas) or 'none'}")
@@ -134,8 +141,8 @@ def override(
     as_json: bool,
 ) -> None:
     """Let somebody stand in for somebody on duty; taken by the very next notice."""
-    from citypulse.app import extensions
     from citypulse.config import load_city
+    from citypulse.vocabulary import extensions
 
     from .client import Client
 
@@ -191,7 +198,7 @@ def coverage(config_path: Path, data_dir: Path, as_json: bool, days: int, at: st
         unknown = [name for name in failing if name not in config.channels]
         if unknown:
             raise click.UsageError(f"no channel {unknown[0]!r}; there are: {', '.join(config.channels)}")
-        from_ms = _instant_ms(at, config.timezone) if at else _now_ms()
+        from_ms = _instant_ms(at, config.timezone) if at else _now_ms(data_dir)
         found = coverage_view(config, stand_ins, from_ms=from_ms, days=days, failing=failing)
     if as_json:
         print_json(found)

@@ -16,7 +16,7 @@ def command(is_of_tests: bool) -> None:
 
         print_json(tests_json_schema())
         return
-    from citypulse.app import extensions
     from citypulse.config.jsonschema import json_schema
+    from citypulse.vocabulary import extensions
 
     print_json(json_schema(extensions()))

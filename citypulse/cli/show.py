@@ -74,6 +74,14 @@ def local(ms: int | None, zone: str) -> str:
     return f"{when:%m-%d %H:%M:%S}" if sys.stdout.isatty() else when.isoformat("T", "seconds")
 
 
+def zone_of(data_dir: Path) -> str:
+    """Return the city's time zone, from the configuration that the record says was in force."""
+    from citypulse.reading_room import ReadingRoom
+
+    with ReadingRoom.beside(data_dir) as room:
+        return room.timezone()
+
+
 def cut_note(shown: int, limit: int) -> None:
     """Say on stderr that a list may go on: a list that ends in silence looks whole."""
     if shown >= limit:
@@ -147,7 +155,7 @@ def finish(answer: dict[str, Any], *, as_json: bool) -> None:
     else:
         said = answer.get("message") or ("完成 done" if answer.get("ok") else "被拒 refused")
         click.echo(said if answer.get("ok") else f"被拒 refused: {said}", err=not answer.get("ok"))
-        if not answer.get("ok") and answer.get("allowed"):
+        if not answer.get("ok") and answer.get("allowed") and "llowed" not in said:
             click.echo("现在可做 allowed now: " + ", ".join(answer["allowed"]), err=True)
     if not answer.get("ok"):
         raise click.exceptions.Exit(1)

@@ -82,9 +82,9 @@ def command(config_path: Path, files: tuple[Path, ...], **options: Any) -> None:
     Readings files are CSV with columns sensor,time,value[,quality], plain or gzip, or Parquet, in order of time.
     Exit 0: all that was published is durable in the city (or delivered); 1: not all; 3: no broker.
     """
-    from citypulse.app import extensions
     from citypulse.config import load_city
     from citypulse.logs import set_up_logs
+    from citypulse.vocabulary import extensions
 
     set_up_logs(level=WARNING)
     config = load_city(config_path, extensions())

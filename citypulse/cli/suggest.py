@@ -58,10 +58,10 @@ def command(
     --alarms-per-day. Where a level has limits on both sides, both are tried and share --alarms-per-day evenly. The
     patch is printed last.
     """
-    from citypulse.app import extensions
     from citypulse.config import load_city
     from citypulse.history import FileHistory, OutOfOrderError
     from citypulse.suggesting import patch_of_all, suggest
+    from citypulse.vocabulary import extensions
 
     config = load_city(config_path, extensions())
     labels = None if labels_path is None else labels_in(labels_path, [config])

@@ -30,9 +30,9 @@ def command(files: tuple[Path, ...], config_path: Path | None, as_json: bool) ->
     A file names a configuration and lists tests: series of readings in promtool's notation, and what must hold when.
     See docs/reference/rule-tests.md.
     """
-    from citypulse.app import extensions
     from citypulse.errors import ConfigError
     from citypulse.ruletests import load_suite, run_suite
+    from citypulse.vocabulary import extensions
 
     known = extensions()
     results: list[Result] = []

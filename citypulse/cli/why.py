@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,16 @@ import click
 from citypulse.clock import iso
 
 from .export import Instant
-from .show import data_option, json_option, print_json
+from .show import data_option, json_option, local, print_json, zone_of
 
 STATES = {"normal": "正常", "pending": "等待延时", "active": "告警", "clearing": "等待恢复"}
 SIGHT = {"good": "数据正常", "blind": "数据中断", "stale": "告警中数据中断"}
 SEEN = {"good": "可信", "suspect": "存疑", "loss": "缺失"}
+PERIODS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 COLOURS = {"red": "红", "orange": "橙", "yellow": "黄", "blue": "蓝"}
+
+
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 
 
 @click.command()
@@ -38,7 +44,8 @@ def command(rule: str, scope: str, at_ms: int | None, since_ms: int | None, data
     if as_json:
         print_json(view)
         return
-    click.echo("\n".join(lines_of(view)))
+    zone = zone_of(data_dir)
+    click.echo("\n".join(in_local_time(line, zone) for line in lines_of(view)))
 
 
 def _asked(rule: str, scope: str, at_ms: int | None, since_ms: int | None, data_dir: Path) -> dict[str, Any]:
@@ -57,11 +64,11 @@ def _asked(rule: str, scope: str, at_ms: int | None, since_ms: int | None, data_
 
 
 def _beside(rule: str, scope: str, at_ms: int, since_ms: int | None, data_dir: Path) -> dict[str, Any]:
-    from citypulse.app import extensions
     from citypulse.ledger import Ledger
     from citypulse.model import CityConfig
     from citypulse.reloading import past_config
     from citypulse.store import open_store
+    from citypulse.vocabulary import extensions
     from citypulse.why import HISTORY_S, why_then
 
     ledger = Ledger.open(data_dir, read_only=True)
@@ -100,11 +107,11 @@ def lines_of(view: dict[str, Any]) -> list[str]:
     lines += [f"  告警 alarm    {text}" for text in _alarm(view["alarm"])]
     lines += [f"  抑制源 may be hidden by  {parent}" for parent in view["inhibited_by"]]
     if view["samples"]:
-        lines.append("  样本 samples")
-        lines += [
-            f"    {s['time_at']}  {'—' if s['x'] is None else format(s['x'], '.6g'):>10}  {SEEN[s['seen']]} {s['seen']}"
-            for s in view["samples"]
-        ]
+        unit, factor = _told_in(view, view["unit"])
+        lines.append(f"  样本 samples  {unit}")
+        for s in view["samples"]:
+            x = "—" if s["x"] is None else format(s["x"] * factor, ".6g")
+            lines.append(f"    {s['time_at']}  {x:>10}  {SEEN[s['seen']]} {s['seen']}")
     return lines
 
 
@@ -115,8 +122,28 @@ def _then(view: dict[str, Any]) -> str:
     )
 
 
+def in_local_time(line: str, zone: str) -> str:
+    """Write every UTC instant of a line in the city's time, with its offset."""
+
+    def written(found: re.Match[str]) -> str:
+        return local(round(datetime.fromisoformat(found[0]).timestamp() * 1000), zone)
+
+    return _INSTANT.sub(written, line)
+
+
+def _told_in(view: dict[str, Any], unit: str) -> tuple[str, float]:
+    """Return the unit in which a rate is told, as its newest value is, and how many of it make one of `unit`."""
+    base = unit.removesuffix("/s")
+    said = str(view["feature"]["en"])
+    for period, factor in PERIODS.items():
+        if base != unit and said.endswith(f"{base}/{period}"):
+            return f"{base}/{period}", factor
+    return unit, 1.0
+
+
 def _limits(view: dict[str, Any]) -> Iterator[str]:
     for latch in view["latches"]:
+        unit, factor = _told_in(view, latch["unit"])
         state = f"{STATES[latch['state']]} {latch['state']}"
         timers = ""
         if latch["since_at"]:
@@ -125,10 +152,10 @@ def _limits(view: dict[str, Any]) -> Iterator[str]:
             timers += f", 转好 good since {latch['good_at']}"
         if latch["due_at"]:
             timers += f", 到点 due {latch['due_at']}"
+        delays = f"{latch['on_delay_s']:g}/{latch['off_delay_s']:g} s"
         yield (
-            f"{COLOURS[latch['colour']]} {latch['colour']} {latch['sign']} {latch['limit']:g} {latch['unit']}"
-            f" (回差 deadband {latch['deadband']:g}, 延时 delays {latch['on_delay_s']:g}/{latch['off_delay_s']:g} s)"
-            f": {state}{timers}  {latch['origin']}"
+            f"{COLOURS[latch['colour']]} {latch['colour']} {latch['sign']} {latch['limit'] * factor:g} {unit}"
+            f" (回差 deadband {latch['deadband'] * factor:g}, 延时 delays {delays}): {state}{timers}  {latch['origin']}"
         )
 
 

@@ -177,8 +177,8 @@ _REFERENCES = (
 _CEILINGS = (
     _code("E321", "超出红色与燃气告警的上限", "beyond what red and gas alarms allow",
           "红色告警和燃气告警可以设得更严，不能更松：搁置、静默与抖动不得超过内置上限，红色必须再次提醒，红色燃气永不搁置。",
-          "Red and gas alarms may be made stricter, never laxer: shelves, silences and chatter stay within what is built"
-          " in, red always asks again, and red gas is never shelved."),
+          "Red and gas alarms may be made stricter, never laxer: shelves, silences and chatter stay within what is"
+          " built in, red always asks again, and red gas is never shelved."),
 )
 
 _TESTS = (

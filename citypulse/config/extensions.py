@@ -14,7 +14,7 @@ from .values import DetectorSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extensions:
-    """The tables a configuration may name entries of; `citypulse/app.py` builds it from the real ones.
+    """The tables a configuration may name entries of; `citypulse/vocabulary.py` builds it from the real ones.
 
     detectors: rule section name → settings model · codecs: names a gateway may speak · channels: kind of
     channel → settings model · quality: model of the `quality:` section, None where there is no quality control ·

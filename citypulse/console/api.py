@@ -17,11 +17,13 @@ from citypulse.domains import DOMAINS
 from citypulse.errors import CityError
 from citypulse.evidence import references
 from citypulse.incident_page import page
+from citypulse.ledger import ALARM_STATES
 from citypulse.mailbox import MailboxFullError
 from citypulse.model import Actor, Command, OrderState
 
 from .asking import BadRequest, body_of, command_id_of, flag, keys_of, near, only_known, whole, word
 from .auth import AuthError, actor, refuse
+from .paging import AFTER, SORT, listed, start
 from .pictures import keep_picture, one_picture
 from .port import CityPort
 
@@ -107,11 +109,6 @@ def shown(found: dict[str, Any]) -> JSONResponse:
     return JSONResponse(found, headers={"ETag": tag(found)})
 
 
-def listed(rows: list[dict[str, Any]], limit: int) -> JSONResponse:
-    """Answer a list of at most `limit` of `rows`, and say in a header whether there is more."""
-    return JSONResponse(rows[:limit], headers={"X-Has-More": "true" if len(rows) > limit else "false"})
-
-
 def missing(what: str, name: str, known: Iterable[str] = ()) -> JSONResponse:
     """Answer 404 with a sentence, and with what is near among the `known`."""
     said = f"没有 no {what} {name[:80]!r}{near(name, known)}"
@@ -128,8 +125,10 @@ async def list_alarms(request: Request, port: CityPort, _who: Actor) -> Response
         limit=limit + 1,
         domain=word(request, "domain", DOMAINS),
         since_ms=since or None,
+        state=word(request, "state", tuple(ALARM_STATES)),
+        **start(request),
     )
-    return listed(rows, limit)
+    return listed(request, rows, limit, ("level", "raised_wall_ms", "id"))
 
 
 async def list_situations(_request: Request, port: CityPort, _who: Actor) -> Response:
@@ -158,8 +157,9 @@ async def list_orders(request: Request, port: CityPort, _who: Actor) -> Response
         limit=limit + 1,
         team=request.query_params.get("team", ""),
         state=word(request, "state", ORDER_STATES),
+        **start(request),
     )
-    return listed(rows, limit)
+    return listed(request, rows, limit, ("level", "opened_ms", "id"))
 
 
 async def one_order(request: Request, port: CityPort, _who: Actor) -> Response:
@@ -188,7 +188,7 @@ async def list_events(request: Request, port: CityPort, _who: Actor) -> Response
         after_seq=whole(request, "after", 0, most=2**53),
         limit=limit + 1,
     )
-    return listed(rows, limit)
+    return JSONResponse(rows[:limit], headers={"X-Has-More": "true" if len(rows) > limit else "false"})
 
 
 async def list_sensors(_request: Request, port: CityPort, _who: Actor) -> Response:
@@ -305,6 +305,7 @@ async def time_now(_request: Request, port: CityPort, _who: Actor) -> Response:
 
 
 _PAGE = (("limit", "integer", f"at most this many, up to {LIMIT_MAX}"),)
+_PAGES = (*_PAGE, AFTER, SORT)
 _SPAN = (
     ("since_ms", "integer", "from this instant, epoch ms"),
     ("until_ms", "integer", "up to this instant, epoch ms"),
@@ -321,8 +322,9 @@ ROUTES: tuple[Route, ...] = (
         query=(
             ("open", "boolean", "only alarms that still need eyes (default true)"),
             ("domain", "string", "water, road, gas or flood"),
+            ("state", "string", f"instead of `open`, one of {', '.join(ALARM_STATES)}"),
             ("since_ms", "integer", "raised at or after, epoch ms"),
-            *_PAGE,
+            *_PAGES,
         ),
     ),
     Route(
@@ -350,7 +352,7 @@ ROUTES: tuple[Route, ...] = (
             ("open", "boolean", "only orders that have not ended (default true)"),
             ("team", "string", "dispatched to this team"),
             ("state", "string", "in this state"),
-            *_PAGE,
+            *_PAGES,
         ),
     ),
     Route(

@@ -19,13 +19,15 @@ from starlette.staticfiles import StaticFiles
 
 from alerts.lifecycle import LETTERS
 from citypulse.clock import iso, utc
+from citypulse.errors import StoreError
 from citypulse.event_words import state_words
+from citypulse.model import Priority
 
 from .api import endpoint
 from .asking import Keys
 from .auth import AuthError, actor, refuse
 from .links import LinkPages
-from .manners import Manners, broken, refused
+from .manners import Manners, broken, refused, store_shut
 from .openapi import document
 from .pages import Pages
 from .port import CityPort
@@ -89,6 +91,7 @@ def build(port: CityPort, *, reads_need_token: bool, hosts: list[str]) -> Starle
             timezone=port.config.timezone,
             local=lambda ms: utc(ms).astimezone(ZoneInfo(port.config.timezone)).strftime("%m-%d %H:%M:%S"),
             shape=lambda level: f"{SHAPES[level - 1]} {level}",
+            level_name=lambda level: f"{Priority(level).colour_zh} {Priority(level).colour} {level}",
             letters=LETTERS,
             state=state_words,
         )
@@ -109,7 +112,7 @@ def build(port: CityPort, *, reads_need_token: bool, hosts: list[str]) -> Starle
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ],
         middleware=[Middleware(Manners), Middleware(TrustedHostMiddleware, allowed_hosts=hosts)],
-        exception_handlers={HTTPException: refused, Exception: broken},
+        exception_handlers={HTTPException: refused, StoreError: store_shut, Exception: broken},
     )
     app.state.keys = Keys()
     return app

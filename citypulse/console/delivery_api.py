@@ -8,9 +8,10 @@ from starlette.responses import JSONResponse, Response
 
 from citypulse.model import Actor
 
-from .api import LIMIT_DEFAULT, LIMIT_MAX, Route, listed, missing
+from .api import LIMIT_DEFAULT, LIMIT_MAX, Route, missing
 from .asking import whole, word
 from .auth import AuthError
+from .paging import AFTER, after, listed
 from .port import CityPort
 
 STATES = ("pending", "leased", "delivered", "failed", "dead", "obsolete", "split")
@@ -21,7 +22,9 @@ async def list_notices(request: Request, port: CityPort, _who: Actor) -> Respons
     words = {name: request.query_params.get(name, "") for name in ("channel", "subject")}
     words["state"] = word(request, "state", STATES)
     limit = whole(request, "limit", LIMIT_DEFAULT, most=LIMIT_MAX)
-    return listed(await run_in_threadpool(port.notices, limit=limit + 1, **words), limit)
+    before = next((int(number) for number in after(request, (int,))), None)
+    rows = await run_in_threadpool(port.notices, limit=limit + 1, before=before, **words)
+    return listed(request, rows, limit, ("id",))
 
 
 def _number(request: Request) -> int:
@@ -68,6 +71,7 @@ ROUTES: tuple[Route, ...] = (
             ("channel", "string", "its own channel, or the one it is sent by"),
             ("subject", "string", "an alarm or order id"),
             *_PAGE,
+            AFTER,
         ),
     ),
     Route(method="GET", path="/api/v1/notices/{id}", summary="Show one notice", handler=one_notice, noun="Notice"),

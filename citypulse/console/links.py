@@ -1,7 +1,8 @@
 """The page behind a signed link: what is wrong, where, since when, and one big button. Works without a script.
 
 Looking never acknowledges: chat programs open links by themselves to show a preview. The button does, as the person
-the link was sent to, through the heart like every other command; twice is once.
+the link was sent to, through the heart like every other command; twice is once. What is sent must be the page's own
+form, with the alarm's level and revision as they were shown: a scanner that posts to every address does nothing.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ GONE = Text(zh="这次告警已经结束，不需要再确认。", en="This alar
 STRANGER = Text(zh="收件人已不在名册中，请在值班台确认。", en="Its recipient is no longer listed; use the board.")
 TOO_OFTEN = Text(zh="操作太频繁，请一分钟后再试。", en="Too many tries; wait a minute.")
 BUSY = Text(zh="系统繁忙，请再按一次。", en="Busy; please press once more.")
+NO_BUTTON = Text(zh="未确认。请按页面上的按钮。", en="Nothing was done; press the button on the page.")
 WORSE = Text(zh="告警已升级，请看清后再确认。", en="It has become worse meanwhile; look, then acknowledge.")
 
 
@@ -125,10 +127,11 @@ class LinkPages:
 
     async def _acknowledge(self, request: Request, opened: _Opened) -> Response:
         seen = await _form(request)
-        level = int(opened.alarm["level"])
-        if seen.get("level", "").isdigit() and level < int(seen["level"]):
+        rev, was = seen.get("rev", ""), seen.get("level", "")
+        if not (_is_number(rev) and _is_number(was)):  # not the page's button: nobody has seen what is wrong
+            return await run_in_threadpool(self._show, opened, 400, NO_BUTTON)
+        if int(opened.alarm["level"]) < int(was):
             return await run_in_threadpool(self._show, opened, 409, WORSE)
-        rev = seen.get("rev", "")[:12]
         digest = hashlib.sha256(f"{opened.token}|{rev}".encode()).hexdigest()
         command = Command(
             id=f"link-{digest[:40]}",
@@ -181,6 +184,10 @@ class LinkPages:
     def _said(self, status: int, text: Text) -> Response:
         html = self._pages.render("phone.html", status=status, message=text, alarm=None)
         return HTMLResponse(html, status, headers=HEADERS)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 12
 
 
 async def _form(request: Request) -> dict[str, str]:

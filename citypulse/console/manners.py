@@ -57,6 +57,12 @@ async def refused(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(body, status, headers=getattr(error, "headers", None))
 
 
+async def store_shut(_request: Request, error: Exception) -> JSONResponse:
+    """Answer what only the reading store knows while it cannot be read: alarms and orders go on without it."""
+    said = f"读数库暂不可用，告警与工单照常 the reading store cannot be read now; alarms and orders go on: {error}"
+    return JSONResponse({"ok": False, "code": "store", "message": said}, 503)
+
+
 async def broken(request: Request, error: Exception) -> JSONResponse:
     """Answer a fault of ours: no detail for the asker, all of it for the log."""
     log.error("console.fault", method=request.method, path=request.url.path[:200], exc_info=error)

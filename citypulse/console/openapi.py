@@ -8,9 +8,11 @@ from typing import Any
 from alerts import order_fields
 from alerts.lifecycle import ALARM_VERBS
 
+from . import points_api
 from .api import Route
 from .openapi_nouns import noun_schemas
-from .openapi_pages import PAGES
+from .openapi_pages import PAGE_HEADERS, PAGES
+from .paging import AFTER, SORTS
 from .routes import ROUTES
 
 PICTURES = ("image/jpeg", "image/png", "image/webp")
@@ -19,6 +21,7 @@ _ERROR = {"$ref": "#/components/schemas/Answer"}
 VERBS: dict[str, tuple[str, ...]] = {
     "/api/v1/alarms/": tuple(ALARM_VERBS),
     "/api/v1/orders/": tuple(order_fields.verbs()),
+    "/api/v1/points/": points_api.VERBS,
     "/api/v1/mutes/": ("extend", "cancel"),
     "/api/v1/rota/": ("override", "withdraw", "handover"),
 }
@@ -28,7 +31,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "200": {
         "ok": True,
         "code": "",
-        "message": f"确认 acknowledge: {_ALARM} is C",
+        "message": f"确认 acknowledge: {_ALARM} 现为已确认 is C (acknowledged)",
         "allowed": ["comment"],
     },
     "400": {
@@ -40,17 +43,17 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "403": {
         "ok": False,
         "code": "forbidden",
-        "message": 'Alarm … is B; "acknowledge" is for duty, lead; you are crew',
+        "message": '告警 Alarm … 现为未确认 is B; "acknowledge" 限 is for duty, lead; 您是 you are crew',
     },
     "404": {"ok": False, "code": "not_found", "message": "没有 no sensor 'f-0001.dept'; did you mean 'f-0001.depth'?"},
     "409": {
         "ok": False,
         "code": "not_allowed",
-        "message": f'Alarm {_ALARM} is B (unacknowledged); "reset" needs C. Allowed now: acknowledge, shelve',
-        "allowed": ["acknowledge", "shelve"],
+        "message": f'告警 Alarm {_ALARM} 现为未确认 is B; "reset" 须为 needs C. 现在可做 Allowed now: acknowledge',
+        "allowed": ["acknowledge"],
     },
     "412": {"ok": False, "code": "changed", "message": '已有变化 it is at revision "4" now, not "3"; look again'},
-    "422": {"ok": False, "code": "bad_data", "message": f'Alarm {_ALARM} is B: "shelve": needs reason, until_ms'},
+    "422": {"ok": False, "code": "bad_data", "message": f'告警 {_ALARM} is B: "shelve": 缺少 needs reason, until_ms'},
     "503": {"ok": False, "code": "no_answer", "message": "no answer yet; ask again with the same command_id"},
 }
 
@@ -73,8 +76,10 @@ def _operation(route: Route, *, reads_need_token: bool) -> dict[str, Any]:
             schema["maximum"] = 10_000
         if name.endswith("_ms"):
             schema["maximum"] = 253_402_300_799_999
-        if name == "after":
+        if name == "after" and kind == "integer":
             schema["maximum"] = 2**53
+        if name == "sort":
+            schema["enum"] = list(SORTS)
         parameters.append({"name": name, "in": "query", "description": description, "schema": schema})
     noun: dict[str, Any] = {"$ref": f"#/components/schemas/{route.noun}"} if route.noun else {}
     schema = {"type": "array", "items": noun} if route.answers == "array" else noun or {"type": route.answers}
@@ -95,6 +100,8 @@ def _operation(route: Route, *, reads_need_token: bool) -> dict[str, Any]:
         responses["401"] = {"description": "A token is needed"} | refused
     if route.method == "GET" and "{" in route.path and route.noun:
         responses["200"]["headers"] = {"ETag": {"schema": {"type": "string"}, "description": "its revision"}}
+    if AFTER in route.query:
+        responses["200"]["headers"] = PAGE_HEADERS
     operation: dict[str, Any] = {"summary": route.summary, "parameters": parameters, "responses": responses}
     if route.is_change:
         responses["403"] = {"description": "Not for this role"} | refused

@@ -17,6 +17,20 @@ def _path(name: str) -> list[dict[str, Any]]:
     return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}}]
 
 
+_BUTTON: dict[str, Any] = {
+    "type": "object",
+    "description": "what the page's button sends: the alarm's revision and level as they were shown",
+    "required": ["rev", "level"],
+    "properties": {
+        "rev": {"type": "string", "pattern": "^[0-9]{1,12}$"},
+        "level": {"type": "string", "pattern": "^[0-9]{1,12}$"},
+    },
+}
+PAGE_HEADERS: dict[str, Any] = {
+    "X-Has-More": {"schema": {"type": "string", "enum": ["true", "false"]}, "description": "whether the list was cut"},
+    "X-Next-After": {"schema": {"type": "string"}, "description": "the cursor of the next page, for `after`"},
+    "Link": {"schema": {"type": "string"}, "description": "the address of the next page, rel=next"},
+}
 PAGES: Final[dict[str, dict[str, Any]]] = {
     "/livez": {
         "get": {"summary": "Does the process answer", "tags": ["health"], "responses": _said(_TEXT, s200="It does")}
@@ -69,9 +83,11 @@ PAGES: Final[dict[str, dict[str, Any]]] = {
             "summary": "Acknowledge as the one the link was sent to; twice is once",
             "tags": ["phone"],
             "parameters": _path("token"),
+            "requestBody": {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": _BUTTON}}},
             "responses": _said(
                 _PAGE,
                 s200="Acknowledged",
+                s400="Not the page's form: nothing was done",
                 s403="Not a link of ours",
                 s404="Over",
                 s409="It has become worse, or cannot be acknowledged now: look again",

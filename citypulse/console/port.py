@@ -40,8 +40,18 @@ class CityPort(Protocol):
         """Return who holds this API token, or None."""
         ...
 
-    def alarms(self, *, open_only: bool, limit: int, domain: str, since_ms: int | None) -> list[dict[str, Any]]:
-        """Return alarms as JSON-ready views, most serious and newest first."""
+    def alarms(
+        self,
+        *,
+        open_only: bool,
+        limit: int,
+        domain: str,
+        since_ms: int | None,
+        after: tuple[int | str, ...] = (),
+        newest: bool = False,
+        state: str = "",
+    ) -> list[dict[str, Any]]:
+        """Return alarms as JSON-ready views, most serious and newest first, or just newest; from `after` on."""
         ...
 
     def alarm(self, alarm_id: str) -> dict[str, Any] | None:
@@ -52,8 +62,17 @@ class CityPort(Protocol):
         """Return open alarms as situations by cause, asset and area, worst first, and which desks have a storm."""
         ...
 
-    def orders(self, *, open_only: bool, limit: int, team: str, state: str) -> list[dict[str, Any]]:
-        """Return work orders as JSON-ready views, most serious and newest first."""
+    def orders(
+        self,
+        *,
+        open_only: bool,
+        limit: int,
+        team: str,
+        state: str,
+        after: tuple[int | str, ...] = (),
+        newest: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Return work orders as JSON-ready views, most serious and newest first, or just newest; from `after` on."""
         ...
 
     def order(self, order_id: str) -> dict[str, Any] | None:
@@ -98,7 +117,9 @@ class CityPort(Protocol):
         """The configuration in force."""
         ...
 
-    def notices(self, *, subject: str, limit: int, state: str, channel: str) -> list[dict[str, Any]]:
+    def notices(
+        self, *, subject: str, limit: int, state: str, channel: str, before: int | None = None
+    ) -> list[dict[str, Any]]:
         """Return notices with what came of them, newest first."""
         ...
 

@@ -13,17 +13,19 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
-import pyarrow as pa
 
 from citypulse.errors import StoreError
 from citypulse.model import ReadingBatch
 
 from . import EMBEDDED, QUERY_MAX, Cursor, Extent, Readings, StoreSpec
 from .columns import Newest, sort_out
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FILE = "readings.duckdb"
 SCHEMA_VERSION = 1
@@ -141,6 +143,8 @@ class DuckStore:
 
     def learn(self, ids: Sequence[str]) -> None:
         """Take the names of the sensors."""
+        import pyarrow as pa  # noqa: PLC0415 - for writing; who only reads does without
+
         names = pa.table({"idx": pa.array(np.arange(len(ids), dtype=np.int32)), "id": pa.array(list(ids), pa.string())})
         with self._transaction() as connection:
             _insert(connection, names, "INSERT OR REPLACE INTO sensor_name SELECT idx, id FROM fresh")
@@ -336,6 +340,8 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: pa.Table, sql: str) ->
 
 
 def _table(batch: ReadingBatch) -> pa.Table:
+    import pyarrow as pa  # noqa: PLC0415
+
     return pa.table(
         {
             "sensor": pa.array(batch.sensor),

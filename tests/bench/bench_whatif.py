@@ -17,10 +17,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from citypulse.app import extensions
 from citypulse.config import load_city
 from citypulse.model import ReadingBatch
 from citypulse.store import Cursor, open_store
+from citypulse.vocabulary import extensions
 from tests.support import small_city
 
 START_MS = 1_767_542_400_000

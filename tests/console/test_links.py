@@ -89,6 +89,19 @@ def test_pressed_twice_is_once(port):
     assert kinds.count("acknowledged") == 1
 
 
+@pytest.mark.parametrize(
+    "sent", [{}, {"x": "1"}, {"rev": "1"}, {"level": "1"}, {"rev": "", "level": "1"}, {"rev": "1", "level": "²"}]
+)
+def test_what_posts_without_the_pages_own_form_acknowledges_nothing(port, sent):
+    path, client = raised(port), port.client()
+    answer = client.post(path, data=sent) if sent else client.post(path)
+    assert answer.status_code == 400
+    assert "请按页面上的按钮" in answer.text
+    assert "<button" in answer.text, "who reads it can still press"
+    assert not port.commands
+    assert press(client, path).status_code == 200
+
+
 def test_a_team_may_be_called_too(port):
     assert "已确认 desk" in press(port.client(), raised(port, target="desk")).text
 
@@ -185,7 +198,7 @@ def test_somebody_who_is_no_longer_listed_acknowledges_nothing(port):
 def test_a_busy_heart_says_press_again(port):
     path, client = raised(port), port.client()
     port.is_full = True
-    assert client.post(path).status_code == 503
+    assert press(client, path).status_code == 503
     port.is_full = False
     assert press(client, path).status_code == 200
 

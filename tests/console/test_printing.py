@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from citypulse.cli import VERBS, group, named
+from citypulse.cli.chinese import begins_in_chinese
 from citypulse.cli.show import chosen_from, local, print_table
 from citypulse.reading_room import ReadingRoom
 from tests.alerts.cast import RED
@@ -83,3 +84,53 @@ def test_every_verb_says_in_chinese_and_english_what_it_does():
         assert any("\u4e00" <= letter <= "\u9fff" for letter in chinese), verb
         assert english.isascii(), verb
     assert "列出告警" in run("alarms", "--help").output
+
+
+def helps(command, path):
+    """Yield every help below a command with where it stands."""
+    for param in command.params:
+        if isinstance(param, click.Option):
+            yield f"{path} {param.opts[0]}", param.help or ""
+    for name, sub in getattr(command, "commands", {}).items():
+        yield f"{path} {name}", sub.help or ""
+        yield from helps(sub, f"{path} {name}")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_help_of_options_and_subcommands_begins_in_chinese(verb):
+    command = group.get_command(None, verb)
+    mute = [where for where, text in helps(command, verb) if not begins_in_chinese(text)]
+    assert not mute, "citypulse/cli/chinese.py says these"
+
+
+def test_a_day_with_its_zone_is_its_first_instant():
+    from citypulse.cli.export import Instant
+
+    read = Instant().convert
+    assert read("2026-11-20+08:00", None, None) == read("2026-11-20T00:00+08:00", None, None)
+    assert read("2026-11-20Z", None, None) == read("2026-11-20T00:00:00Z", None, None)
+    with pytest.raises(click.BadParameter, match="has no zone"):
+        read("2026-11-20", None, None)
+
+
+def test_a_rate_is_told_in_the_unit_of_its_newest_value_and_in_local_time():
+    from citypulse.cli.why import in_local_time, lines_of
+
+    latch = {
+        "colour": "red", "sign": "≥", "limit": 1 / 600, "unit": "%VOL/s", "deadband": 1 / 1200, "on_delay_s": 0.0,
+        "off_delay_s": 3600.0, "origin": "gas.yaml:28", "state": "normal", "since_at": None, "good_at": None,
+        "due_at": None,
+    }  # fmt: skip
+    view = {
+        "rule": "r", "name": {"zh": "甲烷", "en": "methane"}, "scope": "s", "colour": None, "version": "v",
+        "origin": "o", "detector": "rate", "source": "", "unit": "%VOL/s", "sight": "good",
+        "last_at": "2026-11-20T13:33:00.027Z",
+        "feature": {"zh": "12 %VOL/h", "en": "12 %VOL/h"}, "gap": "raise", "latches": [latch], "alarm": None,
+        "inhibited_by": [], "samples": [{"time_at": "2026-11-20T13:33:00.000Z", "x": 1 / 300, "seen": "good"}],
+    }  # fmt: skip
+    lines = [in_local_time(line, "Asia/Shanghai") for line in lines_of(view)]
+    text = "\n".join(lines)
+    assert "≥ 6 %VOL/h (回差 deadband 3" in text
+    assert "2026-11-20T21:33:00+08:00" in text
+    assert "Z" not in text
+    assert lines[-1].split()[1] == "12"

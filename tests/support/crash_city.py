@@ -71,7 +71,7 @@ def key(site: int) -> str:
 
 @dataclass(frozen=True)
 class Ask:
-    """What somebody asks at one moment. target: dedup key of an alarm, `order:<site>`, `mute`, or "" for none."""
+    """What somebody asks at one moment. target: dedup key of an alarm, `point:<key>`, `order:<site>`, `mute`, or ""."""
 
     verb: str
     actor: Actor
@@ -162,6 +162,11 @@ def _message(number: int, moment: Moment) -> RawMessage:
     return RawMessage(topic="city/v1/gw-01/readings", payload=payload, received_ms=now_ms, token=number)
 
 
+_CHANGES = frozenset(
+    {"take", "obsolete", "delivered", "retry", "put_back", "hand_over", "failed", "give_up", "put", "part"}
+)
+
+
 class Watched:
     """An outbox that says what it does before and after each of its writes."""
 
@@ -170,7 +175,7 @@ class Watched:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
-        if name not in {"take", "obsolete", "delivered", "retry", "put_back", "hand_over", "failed", "give_up", "put", "part"}:
+        if name not in _CHANGES:
             return found
 
         def told(*args: Any, **kwargs: Any) -> Any:
@@ -252,6 +257,8 @@ class Life:
 
     def _target(self, name: str) -> str:
         kind, _, site = name.partition(":")
+        if kind == "point":
+            return site
         if kind == "order":
             asset = f"u-{int(site):06d}"
             found = [o for o in self.ledger.orders(limit=1_000) if o.asset == asset and not o.is_exercise]

@@ -8,10 +8,20 @@ async function refresh() {
     const answer = await fetch("/", { cache: "no-store", signal: AbortSignal.timeout(STALE_MS) });
     if (!answer.ok) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    document.querySelector("main").replaceWith(page.querySelector("main"));
+    renew(document.querySelector("main"), page.querySelector("main"));
     document.querySelector("time").replaceWith(page.querySelector("time"));
     heardAt = Date.now();
   } catch { /* the stale banner below tells of it */ }
+}
+
+// Puts the new board in place of the old one without taking the keyboard's place away from whoever works by keys.
+function renew(old, fresh) {
+  if (old.innerHTML === fresh.innerHTML) return;
+  const focused = old.contains(document.activeElement) ? document.activeElement : null;
+  const [name, value] = focused?.hasAttribute("href") ? ["href", focused.getAttribute("href")]
+    : ["aria-labelledby", focused?.getAttribute("aria-labelledby")];
+  old.replaceWith(fresh);
+  if (focused) fresh.querySelector(`[${name}="${CSS.escape(value)}"]`)?.focus({ preventScroll: true });
 }
 
 setInterval(refresh, REFRESH_MS);
