@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from apscheduler.schedulers.background import BackgroundScheduler
 
 HEARTBEAT_S = 1.0  # city time: timers are looked at this often when nothing arrives
+SETTLE_S = 1.0  # what can wait begins so long after a start: the broker is heard and the console answers by then
 SWITCH_S = 0.001
 GROUP_S = 0.010  # real time between the starts of two ticks: what arrives meanwhile shares one fsync
 RETENTION_DAYS = 400  # one flood season and the one before
@@ -181,7 +182,7 @@ class Service:
         # for its turn (publish → alarm p99: 140 ms at 5 ms, 48 ms at 1 ms; tests/bench/bench_system.py).
         sys.setswitchinterval(SWITCH_S)
         self._thread("heart", self._beat)
-        self._thread("sink", lambda: self.sink.run(self._stop))
+        self._thread("sink", self._follow)
         self._thread("outbox", self._deliver)
         self.source.start()
         self._thread("house", self._keep_house)
@@ -237,6 +238,11 @@ class Service:
             if self.inbox.depth < GROUP_MESSAGES:
                 self._stop.wait(max(0.0, GROUP_S - (self.beat_at_s - began_s)))
 
+    def _follow(self) -> None:
+        """Carry the journal into the store; its imports hold the interpreter, so the first alarms go before it."""
+        self._stop.wait(SETTLE_S)
+        self.sink.run(self._stop)
+
     def _writer(self, signer: Signer) -> Writer:
         return Writer(signer, self.ledger.reply_codes)
 
@@ -253,6 +259,8 @@ class Service:
 
     def _keep_house(self) -> None:
         """Begin what is done by the hour or the day; on a thread of its own, so that no alarm waits for its imports."""
+        if self._stop.wait(SETTLE_S):
+            return
         from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415
 
         jobs = BackgroundScheduler(job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1})

@@ -80,7 +80,7 @@ def said(what: str, runs: list[tuple[float, float]]) -> None:
 
 def stream(port: int, first: int) -> None:
     """Publish calm readings of the sample city's first gateway's sensors, a few a message."""
-    from citypulse.app import extensions
+    from citypulse.vocabulary import extensions
     from citypulse.config import load_city
 
     config = load_city(SAMPLE, extensions())
