@@ -152,13 +152,13 @@ class Peaks:
         groups = self._rows()
         if sensor in self._late:
             self._late.discard(sensor)
-            groups[sensor] = np.flatnonzero((self._batch.sensor == sensor) & self._is_usable())
+            groups[sensor] = self._usable(np.flatnonzero(self._batch.sensor == sensor))
         return groups.get(sensor)
 
-    def _is_usable(self) -> NDArray[np.bool_]:
+    def _usable(self, rows: Rows) -> Rows:
         batch = self._batch
-        is_live = (batch.lane == Lane.LIVE) & (batch.quality <= USABLE_MAX)
-        return np.asarray(is_live & ~np.isnan(batch.value), np.bool_)
+        is_live = (batch.lane[rows] == Lane.LIVE) & (batch.quality[rows] <= USABLE_MAX)
+        return np.asarray(rows[is_live & ~np.isnan(batch.value[rows])], np.intp)
 
     def _rows(self) -> dict[int, Rows]:
         """Return where this tick's usable live readings of watched sensors stand, by sensor."""
@@ -168,7 +168,7 @@ class Peaks:
             if self._expected:
                 is_meant = is_meant.copy()
                 is_meant[list(self._expected)] = True
-            rows = np.flatnonzero(is_meant[batch.sensor] & self._is_usable())
+            rows = self._usable(np.flatnonzero(is_meant[batch.sensor]))
             self._late.clear()
             # Live ticks are short, and the heart must not wait for a kernel to be loaded.
             order = rows[(_by_sensor if self._expected else _by_sensor_in_numpy)(batch.sensor[rows])]
