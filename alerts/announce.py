@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from alerts.orders.sla import RED_LAMP, clock_name, clocks_of, due_ms, is_crew_clock, lamp_name
+from alerts.people.escalation import Escalation
+from alerts.people.ladder import level_of_lamp
+from alerts.people.targets import Place, Targets
+from alerts.people.workdays import WorkCalendar
 from citypulse.model import Alarm, CityConfig, Milestone, NoticeKind, OrderState, Rule, Text, WorkOrder
 
-from .escalation import Escalation
-from .ladder import level_of_lamp
 from .lifecycle import regions_of
 from .pen import Pen, Way
 from .revise import revised
 from .routes import NoticeReason, RouteTable
-from .sla import RED_LAMP, clock_name, clocks_of, due_ms, is_crew_clock, lamp_name
 from .storm import StormWatch
-from .targets import Place, Targets
 from .texts import KINDS, alarm_notice, order_notice, span
-from .workdays import WorkCalendar
 
 # After which steps of an order who is told, and with which words.
 TOLD: Final[dict[str, tuple[str, Text]]] = {

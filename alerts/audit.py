@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from alerts.orders.table import is_serious
 from citypulse.model import Alarm, Event, OrderState, Text, WorkOrder
-
-from .order_table import is_serious
 
 LATE_EDIT_S: Final = 600  # an extension granted this shortly before the deadline
 AFTER_SHELF_S: Final = 86_400  # a worse alarm this soon after one of its place was put aside

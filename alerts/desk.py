@@ -13,6 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from alerts.orders.book import OrderBook
+from alerts.people.escalation import Escalation
+from alerts.people.rota import Roster
+from alerts.people.standins import StandIns
+from alerts.people.targets import Targets
 from citypulse.forms import refusal
 from citypulse.model import (
     Alarm,
@@ -34,24 +39,19 @@ from citypulse.model import (
 from .announce import AlarmCaller
 from .chatter import Chatter, is_exempt, is_news, turned
 from .drills import DrillRoom
-from .escalation import Escalation
 from .facts import Atlas, because, draft, facts, origin, peak
 from .hiding import Hiding
 from .lifecycle import is_retained, letter, regions_of, step_alarm
 from .muting import Muting
-from .orders import OrderBook
 from .peaks import Peaks
 from .pen import Pen
 from .points import Points
-from .rota import Roster
 from .rounds import Rounds
 from .routes import NoticeReason, RouteTable
 from .shelves import end_shelf
 from .sight import OWN, Sight
-from .standins import StandIns
 from .state import Opening, OpenState
 from .storm import StormWatch
-from .targets import Targets
 from .verbs import AlarmDesk
 
 ANSWERS_MAX: Final = 10_000  # answers remembered for commands that come twice; the ledger remembers longer

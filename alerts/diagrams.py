@@ -9,13 +9,13 @@ import itertools
 import sys
 from typing import Final
 
+from alerts.orders.sla import CLOCK_NAMES, LAMPS, LIMITS, lamp_name, limit_text
+from alerts.orders.table import ENDS, NOTICE_ROWS, OPEN_STATES, ORDER_ROWS, STATE_NAMES, OrderRow
+from alerts.people.escalation import WAITS_S
 from citypulse.model import Condition, InhibitScope, OrderState, Priority
 
-from .escalation import WAITS_S
 from .guards import REJECT_CODES
 from .lifecycle import ALARM_ROWS, ALARM_VERBS, LETTERS, Regions, letter, step_alarm
-from .order_table import ENDS, NOTICE_ROWS, OPEN_STATES, ORDER_ROWS, STATE_NAMES, OrderRow
-from .sla import CLOCK_NAMES, LAMPS, LIMITS, lamp_name, limit_text
 from .texts import span
 
 GUARD_WORDS: Final = {
@@ -136,7 +136,7 @@ def page() -> str:
         [
             "# The life of an alarm and of a work order",
             "",
-            "Drawn from `alerts/lifecycle.py` and `alerts/order_table.py` by `python -m alerts.diagrams`;",
+            "Drawn from `alerts/lifecycle.py` and `alerts/orders/table.py` by `python -m alerts.diagrams`;",
             "do not edit by hand.",
             "The tables are what runs: a step that is not in them does not happen.",
             "",
@@ -196,9 +196,9 @@ def page() -> str:
             "",
             "### Clocks",
             "",
-            "Our proposal; no national figures exist. A working day has eight hours; `alerts/workdays.py` holds the",
-            "public holidays. T4 and the clocks of an order's own steps stand still while it is deferred or suspended;",
-            "a rework gets half of T4, at most a day of its own kind; on-time figures use the original deadline.",
+            "Our proposal; no national figures exist. A working day has eight hours; `alerts/people/workdays.py` holds",
+            "the public holidays. T4 and the clocks of an order's own steps stand still while it is deferred or",
+            "suspended; a rework gets half of T4, at most a day of its own kind; on-time figures use the original deadline.",
             "A template may set other limits, and steps with clocks of their own: [orders.md](orders.md).",
             "",
             "| Clock | red | orange | yellow | blue |",

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
+from alerts.orders.table import ENDS, VERIFIED_STATES
 from citypulse.model import (
     SYSTEM,
     Actor,
@@ -33,7 +34,6 @@ from citypulse.model import (
 
 from .facts import Atlas
 from .guards import missing
-from .order_table import ENDS, VERIFIED_STATES
 from .pen import Pen
 from .revise import revised
 from .texts import span

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from alerts.people.escalation import Escalation
 from citypulse.model import Alarm, CityConfig, Effects, ReadingBatch, SensorTable, Transition
 
 from .desk import Desk
-from .escalation import Escalation
 from .pen import Pen
 from .rounds import Rounds
 

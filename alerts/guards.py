@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from alerts.orders.proof import percent, percent_needed
+from alerts.orders.sla import EXTENSIONS_MAX
+from alerts.orders.verification import Verdict
 from citypulse.model import Actor, Alarm, AlarmQuality, Condition, OrderTemplate, Team, WorkOrder
 
-from .proof import percent, percent_needed
-from .sla import EXTENSIONS_MAX
 from .texts import days, span
-from .verification import Verdict
 
 TEXT_MAX: Final = 500  # characters of one field
 AHEAD_MS_MAX: Final = 120_000  # a phone's clock may be this much ahead of ours

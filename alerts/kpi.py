@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final
 
+from alerts.orders import replay
 from citypulse.model import Alarm, AlarmPlan, Event, OrderState, Priority, Text, WorkOrder
-
-from . import replay
 
 FORMULAS: Final = "2026-2"
 """Version of the formulas; a changed formula gets a new one, so that old reports stay comparable."""

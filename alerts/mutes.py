@@ -11,11 +11,11 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final
 
+from alerts.people.workdays import is_workday, when_changed
 from citypulse.model import Actor, Alarm, AlarmTerms, CityConfig, Mute, Priority
 from citypulse.recurrence import OPEN_S_MAX, SERIES_S_MAX, instant_ms, local, starts, wrong_rule, zone_of
 
 from .texts import span
-from .workdays import is_workday, when_changed
 
 MUTES_MAX: Final = 500  # not over yet, at one time
 NAMES_MAX: Final = 50  # in one list of matchers

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
+from alerts.people.workdays import unknown_years
 from citypulse.model import (
     SYSTEM,
     Actor,
@@ -48,7 +49,6 @@ from .mutes import (
 from .pen import Pen, Way
 from .routes import RouteTable
 from .texts import local, span
-from .workdays import unknown_years
 
 CHIEFS: Final = ("lead", "boss")
 PLANNERS: Final = ("lead", "boss", "engineer", "admin")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import heapq
 from typing import Any, Protocol
 
+from alerts.people.escalation import Escalation
 from citypulse.model import Alarm, AlarmPlan
 
 from .announce import AlarmCaller
 from .chatter import Chatter, settle_ms
-from .escalation import Escalation
 from .pen import Pen
 from .routes import NoticeReason
 from .shelves import ask_again, realarm_ms, shelf_warn_ms

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from alerts.orders.sla import limit_of
+from alerts.people.escalation import Escalation
+from alerts.people.workdays import WorkCalendar
 from citypulse.model import Alarm, CityConfig, Event, Exercise, OrderTemplate, Priority, Text, WorkOrder
-
-from .escalation import Escalation
-from .sla import limit_of
-from .workdays import WorkCalendar
 
 ACK_S: Final = 600.0  # where a chain has no later step: seen within ten minutes
 
@@ -53,7 +52,7 @@ class Score:
     sheets: tuple[Sheet, ...]
 
 
-# step, name, kinds of event that take it, what it counts from, its clock (alerts.sla)
+# step, name, kinds of event that take it, what it counts from, its clock (alerts.orders.sla)
 ORDER_STEPS: Final[tuple[tuple[str, Text, tuple[str, ...], tuple[str, ...], str], ...]] = (
     ("dispatch", Text(zh="派遣", en="dispatched"), ("dispatched", "redispatched"), ("filed",), "T2"),
     ("accept", Text(zh="接单", en="accepted"), ("accepted",), ("dispatched",), "T3"),

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from alerts.people.rota import Roster
 from citypulse.model import Alarm, CityConfig, Condition, NoticeKind, Priority, Storm, StormPlan
 
 from .groups import GroupNames
 from .pen import Pen, Way
-from .rota import Roster
 from .routes import RouteTable
 from .texts import span
 

@@ -8,10 +8,10 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from alerts.orders.table import STATE_NAMES
 from citypulse.clock import utc
 from citypulse.model import Alarm, NoticeKind, Rule, Side, Site, Text, WorkOrder
 
-from .order_table import STATE_NAMES
 from .routes import NoticeReason
 
 ALARM_HEADS: Final = {

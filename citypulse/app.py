@@ -19,15 +19,15 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from alerts.letters import Writer
-from alerts.links import Signer
-from alerts.outbox import Deliverer
-from alerts.workdays import expiry
+from alerts.delivery.letters import Writer
+from alerts.delivery.links import Signer
+from alerts.delivery.outbox import Deliverer
+from alerts.people.workdays import expiry
 from citypulse.city import City, Source
 from citypulse.clock import Clock, monotonic_s, utc
 from citypulse.config import load_city
 from citypulse.contacts import erasure
-from citypulse.evidence import EvidenceStore
+from citypulse.evidence.photos import EvidenceStore
 from citypulse.journal import Journal, UsageState
 from citypulse.ledger import Ledger
 from citypulse.ledger.anchors import append as append_anchor

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from alerts.channels.gateway import GatewaySettings, digits
-from alerts.outbox import Deliverer
-from alerts.replies import NOT_UNDERSTOOD, NOT_YOURS, parse, who_answers
+from alerts.delivery.outbox import Deliverer
+from alerts.delivery.replies import NOT_UNDERSTOOD, NOT_YOURS, parse, who_answers
 from citypulse.clock import iso
 from citypulse.errors import DeliveryError
 from citypulse.ledger.replies import ReplyCodes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from alerts.lifecycle import ALARM_VERBS
-from alerts.order_table import ORDER_ROWS, STATE_NAMES
+from alerts.orders.table import ORDER_ROWS, STATE_NAMES
 from citypulse.model import OrderState
 
 # What nobody asked for by a verb: the rules, the clocks and the desk did it themselves.

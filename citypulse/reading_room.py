@@ -10,8 +10,8 @@ from typing import Any
 
 from alerts.groups import situations
 from alerts.lifecycle import alarm_verbs, letter
-from alerts.order_table import order_verbs
-from alerts.replay import clocks_view
+from alerts.orders.replay import clocks_view
+from alerts.orders.table import order_verbs
 from citypulse.contacts import contacts_of
 from citypulse.hiding_views import with_hiding
 from citypulse.ledger import Ledger

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from alerts.coverage import Coverage, Gap, coverage
-from alerts.rota import Roster
-from alerts.standins import EVENTS_MAX, StandIns, subject_of
+from alerts.people.coverage import Coverage, Gap, coverage
+from alerts.people.rota import Roster
+from alerts.people.standins import EVENTS_MAX, StandIns, subject_of
 from citypulse.clock import iso, utc
 from citypulse.ledger import Ledger
 from citypulse.model import SYSTEM, CityConfig, Command, Text

@@ -16,7 +16,7 @@ import structlog
 
 from alerts.channels.channel import read_secret
 from alerts.channels.http import post
-from alerts.pace import ChannelHealth
+from alerts.delivery.pace import ChannelHealth
 from citypulse.errors import DeliveryError
 from citypulse.health import Health
 from citypulse.model import CityConfig

@@ -10,16 +10,17 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, Protocol
 
-from alerts.links import Signer
-from alerts.outbox import Deliverer
+from alerts.delivery.links import Signer
+from alerts.delivery.outbox import Deliverer
 from citypulse import mutes_views
 from citypulse.city import City
 from citypulse.clock import Clock
 from citypulse.config import Extensions
 from citypulse.delivery import channel_views, understood
-from citypulse.evidence import EvidenceStore
+from citypulse.evidence.incident import gather
+from citypulse.evidence.photos import EvidenceStore
+from citypulse.evidence.why import HISTORY_S, why_then, why_view
 from citypulse.health import Health, behind, examine
-from citypulse.incident import gather
 from citypulse.journal import Journal
 from citypulse.ledger import Ledger
 from citypulse.ledger.users import Users
@@ -33,7 +34,6 @@ from citypulse.store import ReadingStore
 from citypulse.store.sink import Sink
 from citypulse.views import plain
 from citypulse.watchdog import no_way_out
-from citypulse.why import HISTORY_S, why_then, why_view
 from ingest.deadletter import replay_message
 from ingest.inbox import Inbox
 from ingest.mqtt import MqttSource

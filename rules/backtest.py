@@ -1,6 +1,6 @@
 """What a backtest is about: alarms that would have been, incidents that were, and how two configurations differ.
 
-Pure functions over finished alarms; citypulse/backtesting.py runs the live parts that make them. Instants are epoch
+Pure functions over finished alarms; citypulse/backtest/run.py runs the live parts that make them. Instants are epoch
 milliseconds, event time.
 """
 

@@ -1,7 +1,7 @@
 """Suggestions for a limit: what each candidate would cost in alarms a day and catch of labelled incidents.
 
-Pure parts: candidates from what was measured, the curve, its confidence, the choice. citypulse/suggesting.py runs the
-live engine over all candidates at once.
+Pure parts: candidates from what was measured, the curve, its confidence, the choice. citypulse/backtest/suggest.py
+runs the live engine over all candidates at once.
 """
 
 from __future__ import annotations

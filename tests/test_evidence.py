@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from citypulse.evidence import EvidenceError, EvidenceStore, kind_of, references
+from citypulse.evidence.photos import EvidenceError, EvidenceStore, kind_of, references
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from citypulse.app import extensions
 from citypulse.config import load_city
-from citypulse.hindsight import look_back, needed_rules, standing
+from citypulse.evidence.hindsight import look_back, needed_rules, standing
 from citypulse.ledger import Ledger
 from citypulse.model import CityConfig, Event, SensorTable
 from citypulse.store.memory import MemoryStore

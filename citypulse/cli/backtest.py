@@ -100,11 +100,11 @@ def command(
             opened((*files, *more), data_dir, store_text, since_ms=since_ms, until_ms=until_ms, early=True)
         )
         with quick_start():
-            from citypulse.backtest_report import LocalTime, as_dict, build, write_alarms
-            from citypulse.backtesting import backtest
-            from citypulse.checkpoint import Checkpoint
+            from citypulse.backtest.checkpoint import Checkpoint
+            from citypulse.backtest.report import LocalTime, as_dict, build, write_alarms
+            from citypulse.backtest.run import backtest
+            from citypulse.backtest.scores import ScoreFile
             from citypulse.config import load_city
-            from citypulse.scores import ScoreFile
             from citypulse.vocabulary import laid_out_once
             from rules.budget import Budget
             from rules.report import page

@@ -37,7 +37,7 @@ def command(file: Path, as_json: bool, strict: bool, files: tuple[Path, ...], da
     if loaded.city is not None:
         loaded = replace(loaded, diagnostics=(*loaded.diagnostics, *untested_rules(loaded)))
         if files or data_dir is not None:
-            from citypulse.budget_lint import over_budget
+            from citypulse.backtest.budget import over_budget
 
             recorded = opened(files, data_dir, "duckdb", since_ms=0, until_ms=FAR_MS)
             with recorded as (history, _), progress("预算 budget") as show:
@@ -57,7 +57,7 @@ def command(file: Path, as_json: bool, strict: bool, files: tuple[Path, ...], da
 
 def _say_of_calendar(loaded: Loaded) -> None:
     """Say on stderr that the workday calendar is about to end: it depends on the day, so it is no finding."""
-    from alerts.workdays import expiry, know
+    from alerts.people.workdays import expiry, know
     from citypulse.clock import SystemClock, utc
 
     if loaded.city is None:

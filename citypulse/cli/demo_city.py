@@ -12,7 +12,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from alerts.channels import CHANNELS
-from alerts.rota import Roster
+from alerts.people.rota import Roster
 from citypulse.app import Service
 from citypulse.clock import SpedClock
 from citypulse.config import load_city

@@ -73,7 +73,7 @@ def configuration(path: Path) -> Iterator[Finding]:
 
 def calendar(zone: str, years: Sequence[WorkdayYear] = ()) -> Iterator[Finding]:
     """The holidays of the coming weeks are known: deadlines in working time and rotas by workday count on them."""
-    from alerts.workdays import know, unknown_years
+    from alerts.people.workdays import know, unknown_years
     from citypulse.clock import SystemClock, utc
 
     know(years)

@@ -29,7 +29,7 @@ def command(number: str, html_path: Path | None, is_check: bool, data_dir: Path,
         )
         raise click.exceptions.Exit(1)
     if html_path is not None:
-        from citypulse.incident_page import page
+        from citypulse.evidence.incident_page import page
 
         html_path.write_text(page(piece), encoding="utf-8")
         click.echo(f"已写入 written: {html_path}", err=True)
@@ -55,8 +55,8 @@ def _gathered(number: str, data_dir: Path) -> dict[str, Any] | None:
 
 def _beside(number: str, data_dir: Path) -> dict[str, Any] | None:
     from citypulse.clock import SystemClock
-    from citypulse.evidence import EvidenceStore
-    from citypulse.incident import gather
+    from citypulse.evidence.incident import gather
+    from citypulse.evidence.photos import EvidenceStore
     from citypulse.ledger import Ledger
     from citypulse.reloading import config_in_force
     from citypulse.store import open_store
@@ -81,8 +81,8 @@ def _beside(number: str, data_dir: Path) -> dict[str, Any] | None:
 
 
 def _check(path: Path, *, as_json: bool) -> None:
-    from citypulse.incident import check
-    from citypulse.incident_page import piece_in
+    from citypulse.evidence.incident import check
+    from citypulse.evidence.incident_page import piece_in
 
     try:
         piece = piece_in(path.read_text(encoding="utf-8"))

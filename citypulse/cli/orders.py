@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from alerts import order_fields
+from alerts.orders import fields as order_fields
 from citypulse.model import OrderState
 
 from .named import near_order

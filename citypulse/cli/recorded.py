@@ -15,7 +15,7 @@ from .export import FAR_MS, Instant
 from .show import console
 
 if TYPE_CHECKING:
-    from citypulse.history import History
+    from citypulse.backtest.history import History
 
 CONFIG = click.Path(path_type=Path, exists=True, dir_okay=False)
 LINE_EVERY_S = 5.0
@@ -48,7 +48,7 @@ def opened(
     files: Sequence[Path], data_dir: Path | None, store_text: str, *, since_ms: int, until_ms: int, early: bool = False
 ) -> Iterator[tuple[History, str]]:
     """Open the readings that were meant; yield them with what to call them. early: begin to read the store at once."""
-    from citypulse.history import FileHistory, StoreHistory, read_early
+    from citypulse.backtest.history import FileHistory, StoreHistory, read_early
     from citypulse.store import open_store
 
     from .import_ import sensor_names

@@ -15,7 +15,7 @@ from rich.text import Text
 from .show import console, data_option, finish, json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from alerts.standins import StandIns
+    from alerts.people.standins import StandIns
     from citypulse.model import CityConfig
 
 SHADES = " ░▒▓█"  # how many of a cell's hours are covered: none, some, most … all

@@ -12,7 +12,7 @@ from .show import print_json
 def command(is_of_tests: bool) -> None:
     """Print the JSON Schema of a configuration file, with every detector, codec and channel this build knows."""
     if is_of_tests:
-        from citypulse.ruletest_shape import tests_json_schema
+        from citypulse.ruletest.shape import tests_json_schema
 
         print_json(tests_json_schema())
         return

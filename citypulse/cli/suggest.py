@@ -13,7 +13,7 @@ from .recorded import CONFIG, opened, progress, readings_options
 from .show import json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from citypulse.suggesting import Suggestion
+    from citypulse.backtest.suggest import Suggestion
 
 BAR = 24
 
@@ -58,9 +58,9 @@ def command(
     --alarms-per-day. Where a level has limits on both sides, both are tried and share --alarms-per-day evenly. The
     patch is printed last.
     """
+    from citypulse.backtest.history import FileHistory, OutOfOrderError
+    from citypulse.backtest.suggest import patch_of_all, suggest
     from citypulse.config import load_city
-    from citypulse.history import FileHistory, OutOfOrderError
-    from citypulse.suggesting import patch_of_all, suggest
     from citypulse.vocabulary import extensions
 
     config = load_city(config_path, extensions())
@@ -94,7 +94,7 @@ def command(
 
 
 def _as_dict(found: Suggestion) -> dict[str, Any]:
-    from citypulse.suggesting import side_of
+    from citypulse.backtest.suggest import side_of
 
     return {
         "rule": found.rule.id,
@@ -111,7 +111,7 @@ def _as_dict(found: Suggestion) -> dict[str, Any]:
 
 
 def _print(found: Suggestion) -> None:
-    from citypulse.suggesting import written
+    from citypulse.backtest.suggest import written
     from rules.because import number
 
     limit = found.limit

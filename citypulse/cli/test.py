@@ -10,7 +10,7 @@ import click
 from .show import json_option, print_json
 
 if TYPE_CHECKING:
-    from citypulse.ruletests import Result
+    from citypulse.ruletest.run import Result
 
 STORY_MAX = 12
 
@@ -31,7 +31,7 @@ def command(files: tuple[Path, ...], config_path: Path | None, as_json: bool) ->
     See docs/reference/rule-tests.md.
     """
     from citypulse.errors import ConfigError
-    from citypulse.ruletests import load_suite, run_suite
+    from citypulse.ruletest.run import load_suite, run_suite
     from citypulse.vocabulary import extensions
 
     known = extensions()
@@ -81,7 +81,7 @@ def found_in(files: tuple[Path, ...]) -> list[Path]:
 
 
 def _print(result: Result) -> None:
-    from citypulse.ruletests import story
+    from citypulse.ruletest.run import story
 
     click.echo(f"✗ {result.file}:{result.line}: {result.outcome.test.name}")
     for failure in result.outcome.failures:

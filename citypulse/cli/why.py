@@ -64,12 +64,12 @@ def _asked(rule: str, scope: str, at_ms: int | None, since_ms: int | None, data_
 
 
 def _beside(rule: str, scope: str, at_ms: int, since_ms: int | None, data_dir: Path) -> dict[str, Any]:
+    from citypulse.evidence.why import HISTORY_S, why_then
     from citypulse.ledger import Ledger
     from citypulse.model import CityConfig
     from citypulse.reloading import past_config
     from citypulse.store import open_store
     from citypulse.vocabulary import extensions
-    from citypulse.why import HISTORY_S, why_then
 
     ledger = Ledger.open(data_dir, read_only=True)
     try:

@@ -11,12 +11,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
-from alerts import order_fields
+from alerts.orders import fields as order_fields
 from citypulse.clock import iso
 from citypulse.domains import DOMAINS
 from citypulse.errors import CityError
-from citypulse.evidence import references
-from citypulse.incident_page import page
+from citypulse.evidence.incident_page import page
+from citypulse.evidence.photos import references
 from citypulse.ledger import ALARM_STATES
 from citypulse.mailbox import MailboxFullError
 from citypulse.model import Actor, Command, OrderState
@@ -48,7 +48,7 @@ class Route:
     noun: str = ""  # what a read answers, one or a list of: a name of openapi_nouns
     answers: str = "object"  # object | array | csv | picture
     takes: str = "object"  # object | picture: what a change carries
-    forms: tuple[str, ...] = ()  # verbs of orders whose data it takes (alerts.order_fields)
+    forms: tuple[str, ...] = ()  # verbs of orders whose data it takes (alerts.orders.fields)
 
 
 async def submit(request: Request, port: CityPort, who: Actor, verb: str, target: str) -> Response:

@@ -20,9 +20,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from alerts.delivery.links import PATH, Link, LinkError
+from alerts.delivery.replies import who_taps
 from alerts.lifecycle import LETTERS
-from alerts.links import PATH, Link, LinkError
-from alerts.replies import who_taps
 from citypulse.clock import utc
 from citypulse.mailbox import MailboxFullError
 from citypulse.model import Actor, Command, Priority, Text

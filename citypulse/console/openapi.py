@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from alerts import order_fields
 from alerts.lifecycle import ALARM_VERBS
+from alerts.orders import fields as order_fields
 
 from . import points_api
 from .api import Route

@@ -6,7 +6,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from citypulse.evidence import EvidenceError, kind_of
+from citypulse.evidence.photos import EvidenceError, kind_of
 from citypulse.model import Actor
 
 from .port import CityPort

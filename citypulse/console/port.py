@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
-from alerts.links import Signer
-from citypulse.evidence import EvidenceStore
+from alerts.delivery.links import Signer
+from citypulse.evidence.photos import EvidenceStore
 from citypulse.health import Health
 from citypulse.model import Actor, Answer, CityConfig, Command
 

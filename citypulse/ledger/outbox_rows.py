@@ -106,7 +106,7 @@ def is_free(w: Any, now_ms: int) -> tuple[sa.ColumnElement[bool], ...]:
 
 
 def in_turn(w: Any) -> tuple[sa.ColumnElement[Any], ...]:
-    """The order of what waits: most serious first, of red ones by what they say (alerts.turns), then oldest first."""
+    """The order of what waits: most serious first, red by what they say (delivery/turns.py), then oldest first."""
     says = sa.case({kind: place for place, kind in enumerate(_IN_TURN)}, value=w.kind, else_=len(_IN_TURN))
     return w.level, sa.case((w.level == int(Priority.P1), says), else_=0), w.id
 

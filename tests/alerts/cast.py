@@ -12,7 +12,7 @@ import numpy as np
 
 from alerts.desk import Desk
 from alerts.lifecycle import is_retained
-from alerts.order_table import ENDS
+from alerts.orders.table import ENDS
 from alerts.state import RECENT_S, REOPEN_WITHIN_S, OpenState
 from citypulse.model import (
     Actor,

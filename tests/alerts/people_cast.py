@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alerts.rota import Roster
+from alerts.people.rota import Roster
 from citypulse.model import (
     Chain,
     ChainStep,

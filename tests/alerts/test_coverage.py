@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.coverage import DAY_MS, HOUR_MS, REACH_S, coverage
-from alerts.rota import RotaTable
+from alerts.people.coverage import DAY_MS, HOUR_MS, REACH_S, coverage
+from alerts.people.rota import RotaTable
 from citypulse.model import ChainStep, CityConfig, NoticeKind, Priority, StandIn
 from citypulse.rota_views import coverage_view, gap_command, stand_ins_of
 from tests.alerts.cast import HERE, LEAD, RED, T0, World

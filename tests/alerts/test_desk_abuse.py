@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from alerts.guards import FIELDS, KEPT
 from alerts.lifecycle import ALARM_VERBS, EVERYONE
-from alerts.order_table import ORDER_VERBS
+from alerts.orders.table import ORDER_VERBS
 from citypulse.forms import BYTES_MAX
 from citypulse.model import Actor, Command, OrderState
 from tests.alerts.cast import ADA, RED, REPAIR, YELLOW, World

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alerts.lifecycle import is_retained, letter
-from alerts.order_table import ENDS
-from alerts.sla import SlaClock, due_ms, elapsed_s
+from alerts.orders.sla import SlaClock, due_ms, elapsed_s
+from alerts.orders.table import ENDS
 from citypulse.model import Actor, Condition, Lane, NoticeKind, OrderState, Priority, TransitionKind
 from tests.alerts.cast import ADA, BOSS, CHEN, DUTY, LEAD, REPAIR, SUP, World
 from tests.alerts.test_workdays import HANGZHOU

@@ -9,10 +9,10 @@ import stamina
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.digest import HELD_MS, LINES_MAX, Sending, compose, key_of, plan
-from alerts.failover import Ways
-from alerts.outbox import LEASE_MS
-from alerts.turns import is_urgent
+from alerts.delivery.digest import HELD_MS, LINES_MAX, Sending, compose, key_of, plan
+from alerts.delivery.failover import Ways
+from alerts.delivery.outbox import LEASE_MS
+from alerts.delivery.turns import is_urgent
 from citypulse.errors import DeliveryError
 from citypulse.model import NoticeKind, Priority
 from tests.ledger.ledger_cast import T0, a_notice

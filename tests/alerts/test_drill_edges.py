@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from alerts.digest import compose, key_of, plan
+from alerts.delivery.digest import compose, key_of, plan
 from alerts.scoring import Score, score
 from citypulse.model import Chain, ChainStep, Drills, OrderTemplate, Priority, Route, StormPlan, TimeLimit
 from tests.alerts.cast import ADA, DUTY, HERE, LEAD, RED, T0, YELLOW, World, city, text

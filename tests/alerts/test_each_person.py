@@ -11,7 +11,7 @@ import pytest
 import stamina
 
 from alerts.channels import CHANNELS
-from alerts.failover import Ways
+from alerts.delivery.failover import Ways
 from citypulse.model import Person, Text
 from tests.support.posting import PostRoom
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.escalation import WAITS_S, Escalation
 from alerts.lifecycle import letter
+from alerts.people.escalation import WAITS_S, Escalation
 from citypulse.model import Command, NoticeKind, Priority, TransitionKind
 from tests.alerts.cast import ADA, DUTY, LEAD, ORANGE, RED, T0, YELLOW, World, city
 from tests.alerts.people_cast import MILD_CHAIN, RED_CHAIN, peopled

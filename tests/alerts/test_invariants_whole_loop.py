@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alerts.lifecycle import is_retained, letter
-from alerts.order_table import ENDS
+from alerts.orders.table import ENDS
 from citypulse.config import load_city
 from citypulse.model import Actor, CityConfig
 from citypulse.vocabulary import extensions

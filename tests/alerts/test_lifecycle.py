@@ -8,7 +8,9 @@ import pytest
 
 from alerts.guards import FIELDS, GUARDS
 from alerts.lifecycle import ALARM_EVENTS, LETTERS, Regions, is_retained, letter, step_alarm
-from alerts.order_table import (
+from alerts.orders.sla import LIMITS
+from alerts.orders.steps import CHANGES
+from alerts.orders.table import (
     ENDS,
     NOTICE_ROWS,
     ORDER_ROLES,
@@ -19,8 +21,6 @@ from alerts.order_table import (
     order_verbs,
     refusal,
 )
-from alerts.sla import LIMITS
-from alerts.steps import CHANGES
 from citypulse.model import AlarmQuality, Condition, OrderState, Priority
 
 EVERY_REGION = [

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.mutes import matches, open_at, spans
-from alerts.workdays import is_workday
+from alerts.people.workdays import is_workday
 from citypulse.model import Mute
 from citypulse.recurrence import instant_ms, local, starts, wrong_rule
 

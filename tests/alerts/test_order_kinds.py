@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from alerts.replay import replay
+from alerts.orders.replay import replay
 from citypulse.model import Actor, NoticeKind, OrderState, OrderStep, OrderTemplate, Priority, TimeLimit
 from tests.alerts.cast import (
     ADA,

@@ -13,7 +13,7 @@ import stamina
 
 from alerts.channels import Channel, ChannelSettings
 from alerts.channels.log import LogChannel
-from alerts.outbox import ATTEMPTS_MAX, LEASE_MS, Deliverer, wait_ms
+from alerts.delivery.outbox import ATTEMPTS_MAX, LEASE_MS, Deliverer, wait_ms
 from citypulse.clock import SystemClock, VirtualClock
 from citypulse.errors import DeliveryError
 from citypulse.ledger import Ledger, Tick

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import stamina
 
-from alerts.failover import HAND_OVER_MS, TROUBLE_MS, Ways
-from alerts.outbox import LEASE_MS
+from alerts.delivery.failover import HAND_OVER_MS, TROUBLE_MS, Ways
+from alerts.delivery.outbox import LEASE_MS
 from citypulse.errors import DeliveryError
 from citypulse.model import NoticeKind, Priority
 from tests.support.posting import BLUE, YELLOW, PostRoom, away, refused

@@ -22,8 +22,8 @@ from __future__ import annotations
 import pytest
 import stamina
 
-from alerts.failover import Ways
-from alerts.outbox import LEASE_MS
+from alerts.delivery.failover import Ways
+from alerts.delivery.outbox import LEASE_MS
 from citypulse.model import NoticeKind
 from tests.support.posting import ORANGE, RED, YELLOW, PostRoom, away
 

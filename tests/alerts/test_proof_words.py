@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.proof import _unseen, percent, percent_needed
+from alerts.orders.proof import _unseen, percent, percent_needed
 from citypulse.model import OrderState
 from tests.alerts.cast import YELLOW, World
 

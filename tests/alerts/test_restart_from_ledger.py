@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from alerts.caseload import Caseload
 from alerts.desk import Desk
+from alerts.orders.caseload import Caseload
 from citypulse.ledger import Ledger, Tick
 from citypulse.model import Alarm, ReadingBatch, TransitionKind
 from tests.alerts.cast import CHEN, DUTY, ORANGE, RED, T0, TABLE, YELLOW, World

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from alerts.rota import RotaTable, instant_ms, stood_in
-from alerts.workdays import is_workday
+from alerts.people.rota import RotaTable, instant_ms, stood_in
+from alerts.people.workdays import is_workday
 from citypulse.model import Origin, Rota, Shift, StandIn
 
 HERE = Origin(file="city.yaml", line=7)

@@ -6,7 +6,7 @@ import json
 
 from click.testing import CliRunner
 
-from alerts.standins import StandIns
+from alerts.people.standins import StandIns
 from citypulse.cli.rota import command
 from citypulse.ledger import Ledger, Tick
 from citypulse.rota_views import rota_view, stand_ins_of

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from alerts.channels import CHANNELS
+from alerts.delivery.outbox import Deliverer
 from alerts.desk import Desk
-from alerts.outbox import Deliverer
 from citypulse.clock import VirtualClock
 from citypulse.ledger import Ledger, Tick
 from citypulse.model import Priority, ReadingBatch, Transition

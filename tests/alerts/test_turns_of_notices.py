@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.digest import plan
-from alerts.turns import LATE_MS, LATE_SHARE, Turn, counted, turn_of
+from alerts.delivery.digest import plan
+from alerts.delivery.turns import LATE_MS, LATE_SHARE, Turn, counted, turn_of
 from citypulse.model import NoticeKind, Priority
 from tests.support.posting import BLUE, ORANGE, RED, YELLOW, PostRoom
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alerts.workdays import SHIFTS, WORKDAY_S, WORKED_WEEKENDS, WorkCalendar, is_known, is_workday
+from alerts.people.workdays import SHIFTS, WORKDAY_S, WORKED_WEEKENDS, WorkCalendar, is_known, is_workday
 
 HANGZHOU = WorkCalendar(ZoneInfo("Asia/Shanghai"))
 

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from citypulse.app import extensions
+from citypulse.backtest.desk_load import by_desk
 from citypulse.cli import group
 from citypulse.config import load_city
-from citypulse.desk_load import by_desk
 from citypulse.model import Priority, Text
 from rules.backtest import Occurrence
 from tests.support import small_city
@@ -95,7 +95,8 @@ def test_an_alarm_counts_for_every_desk_whose_route_wants_its_worst_level(tmp_pa
 def test_an_interrupted_command_goes_on_with_resume_and_refuses_other_inputs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from citypulse import checkpoint, readings_files
+    from citypulse import readings_files
+    from citypulse.backtest import checkpoint
 
     path, data = city(tmp_path, ""), readings(tmp_path, 3)
     whole = call("backtest", "--config", path, "--readings", data, "--json")

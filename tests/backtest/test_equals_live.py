@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from citypulse.app import assemble, extensions
-from citypulse.backtesting import Trial, backtest, occurrence_of
+from citypulse.backtest.history import Columns, FileHistory
+from citypulse.backtest.run import Trial, backtest, occurrence_of
 from citypulse.config import load_city
-from citypulse.history import Columns, FileHistory
 from citypulse.journal import Journal
 from citypulse.ledger import Ledger
 from citypulse.mailbox import Mailbox

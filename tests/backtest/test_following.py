@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from citypulse.backtesting import UNTOLD_MAX, _Judges, backtest
-from citypulse.checkpoint import Checkpoint
+from citypulse.backtest.checkpoint import Checkpoint
+from citypulse.backtest.history import Columns, History
+from citypulse.backtest.run import UNTOLD_MAX, _Judges, backtest
+from citypulse.backtest.trial import Trial
 from citypulse.config import load_city
 from citypulse.errors import CityError
-from citypulse.history import Columns, History
 from citypulse.model import CityConfig
-from citypulse.trial import Trial
 from citypulse.vocabulary import extensions
 from rules.backtest import Occurrence
 from tests.support import small_city

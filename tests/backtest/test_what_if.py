@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from citypulse.app import extensions
-from citypulse.backtesting import Outcome, backtest
-from citypulse.checkpoint import Checkpoint, CheckpointError
+from citypulse.backtest.checkpoint import Checkpoint, CheckpointError
+from citypulse.backtest.history import Columns, FileHistory, History, StoreHistory
+from citypulse.backtest.run import Outcome, backtest
 from citypulse.config import load_city
-from citypulse.history import Columns, FileHistory, History, StoreHistory
 from citypulse.model import CityConfig, ReadingBatch
 from citypulse.store import open_store
 from citypulse.store.ordering import in_order

@@ -15,9 +15,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from citypulse.app import extensions
-from citypulse.backtesting import Trial
+from citypulse.backtest.history import Columns
+from citypulse.backtest.run import Trial
 from citypulse.config import load_city
-from citypulse.history import Columns
 
 ROOT = Path(__file__).parents[2]
 START_MS = 1_767_542_400_000

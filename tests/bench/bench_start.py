@@ -80,8 +80,8 @@ def said(what: str, runs: list[tuple[float, float]]) -> None:
 
 def stream(port: int, first: int) -> None:
     """Publish calm readings of the sample city's first gateway's sensors, a few a message."""
-    from citypulse.vocabulary import extensions
     from citypulse.config import load_city
+    from citypulse.vocabulary import extensions
 
     config = load_city(SAMPLE, extensions())
     gateway = config.sensors[0].gateway

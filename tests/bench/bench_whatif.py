@@ -94,7 +94,7 @@ def make(folder: Path, days: int) -> None:
 
 def inside(folder: Path, times: int) -> None:
     """Time configuration, store, run and comparison within this process, kernels loaded."""
-    from citypulse.backtesting import backtest
+    from citypulse.backtest.run import backtest
     from citypulse.cli.recorded import opened
     from rules.backtest import Change, differences
     from rules.whatif import select

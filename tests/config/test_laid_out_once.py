@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from citypulse import vocabulary
+from citypulse.backtest.trial import Trial
 from citypulse.config import load_city
 from citypulse.errors import ConfigError
-from citypulse.trial import Trial
 from rules.compile import compile_rules
 from tests.support import small_city
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from alerts.workdays import HOLIDAY_YEARS, SHIPPED, expiry, is_known, is_workday, know, unknown_years
+from alerts.people.workdays import HOLIDAY_YEARS, SHIPPED, expiry, is_known, is_workday, know, unknown_years
 from citypulse.app import extensions
 from citypulse.cli import check
 from citypulse.clock import SystemClock

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from alerts.channels.sms import SmsChannel
-from alerts.links import Signer
+from alerts.delivery.links import Signer
 from citypulse.console.server import ConsoleServer
 from citypulse.delivery import channel_views, understood
 from citypulse.health import Health
@@ -89,7 +89,7 @@ class Port:
         return understood(self.config, self.ledger.reply_codes, channel, phone, text, self.now_ms())
 
     def channels(self) -> list[dict[str, Any]]:
-        from alerts.outbox import Deliverer
+        from alerts.delivery.outbox import Deliverer
         from citypulse.clock import VirtualClock
 
         deliverer = Deliverer(self.ledger.outbox, {}, {}, VirtualClock(self.now_ms()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from citypulse.console.asking import KEYS_MAX, Keys
-from citypulse.evidence import EvidenceStore
+from citypulse.evidence.photos import EvidenceStore
 from tests.alerts.cast import RED
 from tests.console.desk_port import Port
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from alerts.links import LASTS_MS, PATH, Link, LinkError, Signer
+from alerts.delivery.links import LASTS_MS, PATH, Link, LinkError, Signer
 from citypulse.errors import CityError
 from citypulse.model import NoticeKind, Priority
 from tests.alerts.cast import DUTY, ORANGE, RED, YELLOW

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.channels.gateway import digits
-from alerts.replies import Reply, parse
+from alerts.delivery.replies import Reply, parse
 from citypulse.ledger import Ledger
 from tests.alerts.cast import RED
 from tests.console.desk_port import Port

@@ -13,7 +13,7 @@ from citypulse.app import extensions
 from citypulse.cli import schema
 from citypulse.errors import ConfigError
 from citypulse.model import Quality
-from citypulse.ruletests import Outcome, load_suite, run_suite
+from citypulse.ruletest.run import Outcome, load_suite, run_suite
 from rules.ruletest import RuleTestError, read_duration, read_series
 
 WALKS = Path(__file__).parent.parent / "backtest" / "public" / "walks.city.yaml"

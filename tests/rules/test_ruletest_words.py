@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from citypulse.app import extensions
-from citypulse.ruletests import Outcome, load_suite, run_suite
+from citypulse.ruletest.run import Outcome, load_suite, run_suite
 from rules.ruletest import RuleTestError, read_offset, read_series
 
 ORACLES = Path(__file__).parent.parent / "backtest" / "public" / "oracles.city.yaml"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from alerts.desk import Desk
-from alerts.order_table import ENDS, VERIFIED_STATES
+from alerts.orders.table import ENDS, VERIFIED_STATES
 from citypulse.ledger import Ledger, Tick
 from citypulse.model import (
     Actor,

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alerts.kpi import report
-from alerts.order_table import ENDS, NOTICE_ROWS, ORDER_ROWS
-from alerts.replay import replay
+from alerts.orders.replay import replay
+from alerts.orders.table import ENDS, NOTICE_ROWS, ORDER_ROWS
 from citypulse.ledger import Ledger
 from citypulse.model import OrderState
 from citypulse.reading_room import ReadingRoom

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from citypulse.backtest.history import Ahead, StoreHistory, ahead, read_early
 from citypulse.errors import StoreError
-from citypulse.history import Ahead, StoreHistory, ahead, read_early
 from citypulse.model import ReadingBatch
 from citypulse.store import Readings, open_store
 from citypulse.store.duck import DuckStore

@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from alerts.outbox import Deliverer
+from alerts.delivery.outbox import Deliverer
 from citypulse.app import assemble
 from citypulse.clock import VirtualClock
 from citypulse.journal import Journal

@@ -18,8 +18,8 @@ from typing import Any
 
 from alerts.channels.dingtalk import DingTalkChannel
 from alerts.channels.webhook import WebhookChannel
-from alerts.failover import Ways
-from alerts.outbox import Deliverer
+from alerts.delivery.failover import Ways
+from alerts.delivery.outbox import Deliverer
 from alerts.pen import idem_key
 from citypulse.clock import SpedClock
 from citypulse.ledger import Ledger, Tick

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from alerts.channels import Channel, ChannelSettings
-from alerts.failover import Ways
-from alerts.letters import Writer
-from alerts.outbox import Deliverer
+from alerts.delivery.failover import Ways
+from alerts.delivery.letters import Writer
+from alerts.delivery.outbox import Deliverer
 from alerts.pen import idem_key
 from citypulse.clock import VirtualClock
 from citypulse.errors import DeliveryError

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from citypulse.incident import check
-from citypulse.incident_page import page, piece_in
+from citypulse.evidence.incident import check
+from citypulse.evidence.incident_page import page, piece_in
 from tests.support import small_city
 from tests.support.mosquitto import Mosquitto, is_installed
 from tests.support.publisher import Publisher, reading_message

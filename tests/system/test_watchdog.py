@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from alerts.pace import ChannelHealth
+from alerts.delivery.pace import ChannelHealth
 from citypulse.errors import DeliveryError
 from citypulse.health import Health
 from citypulse.model import ChannelConfig, WatchdogPlan

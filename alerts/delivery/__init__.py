@@ -1,0 +1,1 @@
+"""From a notice to a person: the outbox, digests, fail-over, links and replies."""
