@@ -17,8 +17,9 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)  ## the whole system with a simulated city, in this terminal and at http://127.0.0.1:8080
 	$(BIN)/citypulse demo
 
+WORKERS ?= 2
 test: $(STAMP)  ## everything that runs in under ten minutes on two cores
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 test-all: $(STAMP)  ## the slow suites too: long kill tests, full scenarios
 	$(BIN)/python -m pytest $(ARGS)
