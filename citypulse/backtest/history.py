@@ -121,25 +121,29 @@ class StoreHistory(History):
     def _columns(self) -> Iterator[Columns]:
         from citypulse.store.ordering import arranged  # noqa: PLC0415 - a compiler: reading begins while it is loaded
 
-        done = 0
         early, self._early = self._early, None
-        chunks: Iterable[Readings]
-        if isinstance(self._store, Archive):
-            total = max(1, self._store.extent(self._sensors, self.since_ms, self.until_ms).readings)
-            chunks = map(arranged, early or self._store.recall(self._sensors, self.since_ms, self.until_ms))
-        else:
-            total = max(1, self._store.count())
-            chunks = self._store.scan(self._sensors, self.since_ms, self.until_ms)
-        for chunk in chunks:
-            done += len(chunk)
-            yield Columns(
-                names=self._ids,
-                code=chunk.sensor,
-                time_ms=chunk.time_ms,
-                value=chunk.value,
-                quality=chunk.quality,
-                share_done=min(1.0, done / total),
-            )
+        try:
+            chunks: Iterable[Readings]
+            if isinstance(self._store, Archive):
+                total = max(1, self._store.extent(self._sensors, self.since_ms, self.until_ms).readings)
+                chunks = map(arranged, early or self._store.recall(self._sensors, self.since_ms, self.until_ms))
+            else:
+                total = max(1, self._store.count())
+                chunks = self._store.scan(self._sensors, self.since_ms, self.until_ms)
+            done = 0
+            for chunk in chunks:
+                done += len(chunk)
+                yield Columns(
+                    names=self._ids,
+                    code=chunk.sensor,
+                    time_ms=chunk.time_ms,
+                    value=chunk.value,
+                    quality=chunk.quality,
+                    share_done=min(1.0, done / total),
+                )
+        finally:
+            if early is not None:  # nobody may go on reading a store that its owner is about to close
+                early.close()
 
     def between(self, since_ms: int, until_ms: int) -> History:
         """Return the same history, narrowed further."""
