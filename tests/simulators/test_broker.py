@@ -10,10 +10,11 @@ import time
 
 import pytest
 
-from simulators.broker import DemoBroker, find_mosquitto
+from simulators.broker import DemoBroker
+from tests.support.mosquitto import is_installed
 
 
-@pytest.mark.skipif(find_mosquitto() is None, reason="needs mosquitto; .ci/run installs it")
+@pytest.mark.skipif(not is_installed(), reason="needs mosquitto; .ci/run installs it")
 def test_ctrl_c_in_a_terminal_does_not_reach_the_broker() -> None:
     with DemoBroker() as broker:
         assert broker._process is not None
@@ -29,7 +30,7 @@ with DemoBroker() as broker:
 """
 
 
-@pytest.mark.skipif(find_mosquitto() is None, reason="needs mosquitto; .ci/run installs it")
+@pytest.mark.skipif(not is_installed(), reason="needs mosquitto; .ci/run installs it")
 def test_the_broker_does_not_outlive_a_demo_that_is_killed() -> None:
     holder = subprocess.Popen([sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None

@@ -18,8 +18,7 @@ CADENCE_MS = 10_000
 # What the sensors say happens at their own time. When we got to it, and what people did, is another run's own.
 BY_THE_SENSOR = frozenset({"raised", "level", "worsened", "eased", "cleared", "data_loss", "data_back"})
 CALLS = frozenset({"raised", "worsened", "reminder"})
-# A record is written right after the provider's answer: only a kill this soon after it may lose it. On a machine that
-# is busy with other things, as soon as twice the slowest record of the same run.
+# A record is written right after the provider's answer: only a kill this soon after it may lose it.
 UNRECORDED_MS = 1_000
 # From the last look at the ledger to the arrival of the message.
 IN_FLIGHT_MS = 500
@@ -163,7 +162,7 @@ def broken_promises(after: Left, seen: Sequence[Seen], killed_ms: Sequence[int])
     for one in seen:
         by_key.setdefault(one.key, []).append(one)
     trouble = [f"a message with a key the ledger does not know: {key[:12]}" for key in by_key if key not in covered]
-    trouble += _sent_twice(by_key, killed_ms, max(UNRECORDED_MS, 2 * _slowest_record_ms(after, by_key)))
+    trouble += _sent_twice(by_key, killed_ms)
     trouble += _called_after(by_key, covered, after.acked)
     trouble += _ends(after, seen, covered)
     for row in after.rows:
@@ -176,23 +175,13 @@ def broken_promises(after: Left, seen: Sequence[Seen], killed_ms: Sequence[int])
     return trouble
 
 
-def _slowest_record_ms(after: Left, by_key: Mapping[str, list[Seen]]) -> int:
-    """How long the slowest record of a message that was taken once came after it, ms."""
-    lags = [0]
-    for row in after.rows:
-        taken = [m for m in by_key.get(row.notice.idem_key, []) if m.is_taken]
-        if row.delivered_ms is not None and len(taken) == 1:
-            lags.append(row.delivered_ms - taken[0].at_ms)
-    return max(lags)
-
-
-def _sent_twice(by_key: Mapping[str, list[Seen]], killed_ms: Sequence[int], unrecorded_ms: int) -> list[str]:
+def _sent_twice(by_key: Mapping[str, list[Seen]], killed_ms: Sequence[int]) -> list[str]:
     """I16: what a provider took, and said so, comes again only when a kill came before it could be written down."""
     trouble = []
     for key, messages in by_key.items():
         taken = [m for m in messages if m.is_taken]
         for first, second in zip(taken, taken[1:], strict=False):
-            is_excused = any(first.at_ms - 50 <= k <= first.at_ms + unrecorded_ms for k in killed_ms)
+            is_excused = any(first.at_ms - 50 <= k <= first.at_ms + UNRECORDED_MS for k in killed_ms)
             if first.is_sure and not is_excused:
                 trouble.append(f"I16: {key[:12]} sent again {second.at_ms - first.at_ms} ms after it was taken")
     return trouble
